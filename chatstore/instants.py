@@ -1,0 +1,61 @@
+"""Times as text that brings them back as given, and as microseconds that can be compared."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from chatstore.errors import InvalidInputError
+
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def now_microseconds() -> int:
+    """Return the process clock's microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+def now() -> datetime:
+    """Return the process clock's time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_text(moment: object, what: str = "created_at") -> str:
+    """Return the ISO text of ``moment``: wall time and offset as given, a named zone as its fixed offset.
+
+    Raises ``InvalidInputError`` for anything but a ``datetime``.
+    """
+    if not isinstance(moment, datetime):
+        raise InvalidInputError(f"{what}: must be a datetime, not {type(moment).__name__}")
+    return moment.isoformat()
+
+
+def from_text(text: str) -> datetime:
+    """Return the time that :func:`to_text` wrote, naive or aware as it was."""
+    return datetime.fromisoformat(text)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Return the instant of ``moment`` in microseconds since 1970, UTC; a naive one is local time, fold included.
+
+    Plain integers, so that years 1 and 9999 have an instant in every zone. Where the platform cannot tell the
+    local offset of so distant a naive time, it is taken as UTC.
+    """
+    offset = moment.utcoffset()
+    wall = (moment.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+    if offset is None:
+        offset = _local_offset(moment)
+    return wall - offset // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """Return the instant as an aware time in UTC."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=UTC)
+
+
+def _local_offset(moment: datetime) -> timedelta:
+    try:
+        return moment.astimezone().utcoffset() or timedelta()
+    except (OverflowError, ValueError, OSError):
+        return timedelta()

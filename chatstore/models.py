@@ -1,0 +1,224 @@
+"""What is kept: threads, the items in them, the records of attached files, and pages of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SkipValidation, ValidationError, model_serializer
+
+from chatstore import payloads
+from chatstore.errors import InvalidInputError
+
+T = TypeVar("T")
+
+Order: TypeAlias = Literal["asc", "desc"]
+ThreadOrder: TypeAlias = Literal["created", "activity"]
+AttachmentState: TypeAlias = Literal["pending", "ready"]
+
+
+class _Model(BaseModel):
+    """Frozen; a wrong value raises ``InvalidInputError``, which does not repeat the value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values):
+            try:
+                super().__init__(**{name: value for name, value in values.items() if value is not None})
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+                where = ".".join(str(part) for part in first["loc"])
+                raise InvalidInputError(f"{type(self).__name__}.{where}: {first['msg']}") from None
+
+
+class ThreadStatus(_Model):
+    """A label on a thread: ``active``, or ``locked`` or ``closed`` with an optional reason.
+
+    It is for people and interfaces to see: the store accepts items whatever it says.
+    """
+
+    type: Literal["active", "locked", "closed"] = "active"
+    reason: str | None = None
+
+
+class Thread(_Model):
+    """A conversation.
+
+    ``updated_at`` moves with every write to the thread or its items (it may lag by up to one second);
+    ``revision`` only with title, status or metadata. Both are the store's, as is ``created_at`` where absent.
+    On a loaded thread ``model_fields_set`` is empty; ``model_copy(update=...)`` fills it, and ``save_thread``
+    writes those fields only. A thread built by hand counts as changed in every field.
+    """
+
+    id: str
+    title: str | None = None
+    created_at: datetime = Field(default=cast("datetime", None))
+    updated_at: datetime = Field(default=cast("datetime", None))
+    status: ThreadStatus = ThreadStatus()
+    metadata: Annotated[dict[str, Any], SkipValidation] = Field(default_factory=dict)
+    revision: int = Field(default=cast("int", None))
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str,
+            title: str | None = None,
+            created_at: datetime | None = None,
+            updated_at: datetime | None = None,
+            status: ThreadStatus | None = None,
+            metadata: dict[str, Any] | None = None,
+            revision: int | None = None,
+        ) -> None: ...
+
+    @classmethod
+    def stored(cls, **values: Any) -> Thread:
+        """Return a thread as a store loads it: not validated, no field counted as changed."""
+        return cls.model_construct(_fields_set=set(), **values)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield "id", self.id
+        yield "revision", self.revision
+
+
+class Item(_Model):
+    """One entry of a thread.
+
+    ``type`` is the writer's own word and ``data`` a JSON object that comes back exactly as given. The store
+    fills in ``id`` and ``created_at`` where they are absent, and ``thread_id`` and ``position`` always: they
+    are typed as a stored item has them, and are ``None`` before.
+    """
+
+    id: str = Field(default=cast("str", None))
+    thread_id: str = Field(default=cast("str", None))
+    type: str
+    created_at: datetime = Field(default=cast("datetime", None))
+    data: Annotated[dict[str, Any], SkipValidation]
+    position: int = Field(default=cast("int", None))
+    _payload: str | None = PrivateAttr(default=None)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            type: str,
+            data: dict[str, Any],
+            id: str | None = None,
+            created_at: datetime | None = None,
+            thread_id: str | None = None,
+            position: int | None = None,
+        ) -> None: ...
+
+    else:
+
+        def __getattr__(self, name):
+            if name == "data" and (payload := self._payload) is not None:
+                data = self.__dict__["data"] = payloads.decode(payload)
+                return data
+            return super().__getattr__(name)
+
+        # No return annotation: pydantic would describe the JSON schema by it instead of by the fields.
+        @model_serializer(mode="wrap")
+        def _with_data(self, handler):
+            self.data  # noqa: B018
+            return handler(self)
+
+    @classmethod
+    def of_payload(
+        cls,
+        *,
+        type: str,
+        payload: str,
+        id: str | None = None,
+        created_at: datetime | None = None,
+        thread_id: str | None = None,
+        position: int | None = None,
+    ) -> Item:
+        """Return an item whose ``data`` is still JSON text, decoded on first use; nothing is validated here."""
+        item = cls.__new__(cls)
+        fields = {"id": id, "thread_id": thread_id, "type": type, "created_at": created_at, "position": position}
+        object.__setattr__(item, "__dict__", fields)
+        object.__setattr__(item, "__pydantic_fields_set__", set())
+        object.__setattr__(item, "__pydantic_extra__", None)
+        object.__setattr__(item, "__pydantic_private__", {"_payload": payload})
+        return item
+
+    @property
+    def payload(self) -> str:
+        """The JSON text of ``data``: the stored text itself as long as ``data`` was not asked for."""
+        if "data" not in self.__dict__ and self._payload is not None:
+            return self._payload
+        return payloads.encode(self.data)
+
+    def __iter__(self) -> Any:
+        self.data  # noqa: B018
+        return super().__iter__()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        self.data  # noqa: B018
+        return super().__getstate__()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Item):
+            return NotImplemented
+        mine, theirs = self.__dict__, other.__dict__
+        named = ("id", "thread_id", "type", "created_at", "position")
+        return all(mine[name] == theirs[name] for name in named) and self.data == other.data
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name in ("id", "thread_id", "type", "position"):
+            yield name, self.__dict__[name]
+
+
+class Attachment(_Model):
+    """The record of a file. Its bytes are in a blob store; ``state``, ``size`` and ``sha256`` belong to the upload."""
+
+    id: str
+    name: str
+    mime_type: str
+    size: int | None = None
+    sha256: str | None = None
+    state: AttachmentState = "pending"
+    thread_id: str | None = None
+    metadata: Annotated[dict[str, Any], SkipValidation] = Field(default_factory=dict)
+    created_at: datetime = Field(default=cast("datetime", None))
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str,
+            name: str,
+            mime_type: str,
+            size: int | None = None,
+            sha256: str | None = None,
+            state: AttachmentState = "pending",
+            thread_id: str | None = None,
+            metadata: dict[str, Any] | None = None,
+            created_at: datetime | None = None,
+        ) -> None: ...
+
+    @classmethod
+    def stored(cls, **values: Any) -> Attachment:
+        """Return a record as a store loads it: not validated, no field counted as changed."""
+        return cls.model_construct(_fields_set=set(), **values)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name in ("id", "mime_type", "size", "state"):
+            yield name, self.__dict__[name]
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a listing. ``after`` is the cursor of the next one, ``None`` on the last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: list[T]
+    has_more: bool = False
+    after: str | None = None

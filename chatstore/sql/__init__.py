@@ -1,0 +1,1 @@
+"""What stores and blob stores over a relational database share."""

@@ -1,0 +1,1 @@
+"""The test kit: what a store must do, as tests that anyone can run against theirs."""
