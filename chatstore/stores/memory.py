@@ -30,6 +30,7 @@ from chatstore.errors import ConfigurationError, ConflictError, NotFoundError
 from chatstore.ids import check_key, new_id
 from chatstore.inputs import NewItem
 from chatstore.lifetime import Lifetime
+from chatstore.merging import ThreadFields, merge, same_thread
 from chatstore.models import Attachment, Item, Order, Page, Thread, ThreadOrder, ThreadStatus
 from chatstore.owners import Owner, check_owner
 from chatstore.protocols import Capability, Store
@@ -41,17 +42,10 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class _ThreadRow:
     id: str
-    title: str | None
-    status: str
-    reason: str | None
-    metadata: str
+    fields: ThreadFields
     created_at: str
     instant: int
     updated: int
-    revision: int = 1
-    title_revision: int = 1
-    status_revision: int = 1
-    metadata_revision: int = 1
     last_position: int = 0
 
 
@@ -122,10 +116,10 @@ class MemoryStore:
             new = inputs.new_thread(id=id, title=title, metadata=metadata, created_at=created_at)
             if new.id not in space.threads:
                 return _thread(_insert_thread(space, new))
-            row = space.threads[new.id].row
-            if row.title != new.title or payloads.decode(row.metadata) != payloads.decode(new.metadata):
+            stored = _thread(space.threads[new.id].row)
+            if not same_thread(stored.title, stored.metadata, new):
                 raise ConflictError(f"create_thread: thread {new.id!r} exists with another title or metadata")
-            return _thread(row)
+            return stored
 
     async def load_thread(self, thread_id: str, *, owner: Owner) -> Thread:
         return _thread(_found(self._read(owner), thread_id, "load_thread").row)
@@ -380,10 +374,7 @@ def _found_item(thread: _Conversation, item_id: str, operation: str) -> _ItemRow
 def _insert_thread(space: _Space, new: inputs.NewThread) -> _ThreadRow:
     row = _ThreadRow(
         id=new.id,
-        title=new.title,
-        status=new.status,
-        reason=new.reason,
-        metadata=new.metadata,
+        fields=ThreadFields(new.title, (new.status, new.reason), new.metadata),
         created_at=new.created_at,
         instant=new.instant,
         updated=instants.now_microseconds(),
@@ -393,22 +384,9 @@ def _insert_thread(space: _Space, new: inputs.NewThread) -> _ThreadRow:
 
 
 def _change_thread(thread: _Conversation, changes: inputs.ThreadChanges, operation: str) -> Thread:
-    row = thread.row
-    revision = row.revision + 1
-    values: dict[str, Any] = {}
-    if changes.title is not ... and changes.title != row.title:
-        values |= {"title": changes.title, "title_revision": revision}
-    if not isinstance(changes.status, EllipsisType) and changes.status != (row.status, row.reason):
-        values |= {"status": changes.status[0], "reason": changes.status[1], "status_revision": revision}
-    if changes.metadata is not ... and changes.metadata != row.metadata:
-        values |= {"metadata": changes.metadata, "metadata_revision": revision}
-    for name in ("title", "status", "metadata"):
-        if changes.revision is not None and name in values and getattr(row, f"{name}_revision") > changes.revision:
-            raise ConflictError(
-                f"{operation}: {name} of thread {row.id!r} was changed after revision {changes.revision}"
-            )
-    if values:
-        thread.row = replace(row, revision=revision, **values)
+    fields = merge(thread.row.fields, changes, thread.row.id, operation)
+    if fields is not thread.row.fields:
+        thread.row = replace(thread.row, fields=fields)
         _touch(thread)
     return _thread(thread.row)
 
@@ -471,12 +449,12 @@ def _bounded(rows: Sequence[_ItemRow]) -> list[_ItemRow]:
 def _thread(row: _ThreadRow) -> Thread:
     return Thread.stored(
         id=row.id,
-        title=row.title,
+        title=row.fields.title,
         created_at=instants.from_text(row.created_at),
         updated_at=instants.from_microseconds(row.updated),
-        status=ThreadStatus.model_construct(type=row.status, reason=row.reason),
-        metadata=payloads.decode(row.metadata),
-        revision=row.revision,
+        status=ThreadStatus.model_construct(type=row.fields.status[0], reason=row.fields.status[1]),
+        metadata=payloads.decode(row.fields.metadata),
+        revision=row.fields.revision,
     )
 
 

@@ -1,0 +1,78 @@
+"""A database as a store uses it: engine, tables and units of work, its schema looked at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import StaticPool
+
+from chatstore.errors import ConfigurationError, SchemaError
+from chatstore.protocols import Capability
+from chatstore.sql import schema, statements
+from chatstore.sql.dialects import dialect_of
+from chatstore.sql.statements import Statements
+from chatstore.sql.tables import make_tables
+from chatstore.sql.units import Unit, Units
+
+
+class Database:
+    """One engine and the tables of one store in it. An engine of the caller's is left open."""
+
+    def __init__(
+        self, engine: AsyncEngine, *, owned: bool, prefix: str, schema: str | None, migrate: schema.Migrate
+    ) -> None:
+        self._engine = engine
+        self._owned = owned
+        self._migrate = migrate
+        self._dialect = dialect_of(engine.dialect)
+        if schema is not None and not self._dialect.has_schemas:
+            raise ConfigurationError(f"schema: {self._dialect.name} has none; choose a prefix instead")
+        in_memory = isinstance(engine.pool, StaticPool)
+        self.tables = make_tables(prefix, schema)
+        words = self._dialect.words(self.tables, engine.dialect.identifier_preparer)
+        self.units = Units(engine, self._dialect, Statements(words), in_memory=in_memory)
+        self.capabilities = frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
+        self.identity = ""
+        """What tells this database from another, in cursors; known once connected."""
+        self._connecting = asyncio.Lock()
+
+    @property
+    def one_statement(self) -> bool:
+        """Whether a write is one statement here."""
+        return self._dialect.one_statement
+
+    async def connect(self) -> None:
+        """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not."""
+        if self.identity:
+            return
+        async with self._connecting:
+            if not self.identity:
+                self.identity = await self._look()
+
+    async def aclose(self) -> None:
+        """End what is under way and close the engine, unless it is the caller's."""
+        await self.units.close()
+        if self._owned:
+            await self._engine.dispose()
+
+    async def _look(self) -> str:
+        found, identity = await self._read()
+        if found != schema.HEAD and self._migrate == "auto" and not schema.is_newer(found):
+            await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables))
+            found, identity = await self._read()
+        if self._migrate != "off":
+            schema.check_revision(found)
+        if identity is None:
+            raise SchemaError("the tables are missing; run `chatstore migrate URL`")
+        return identity
+
+    async def _read(self) -> tuple[str, str] | tuple[None, None]:
+        async def read(unit: Unit) -> tuple[str, str] | tuple[None, None]:
+            rows = await unit.fetch(statements.READ_DATABASE, {})
+            return (rows[0][0], rows[0][1]) if rows else (None, None)
+
+        try:
+            return await self.units.read("connect", read)
+        except SchemaError:
+            return None, None

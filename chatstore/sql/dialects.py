@@ -1,0 +1,150 @@
+"""What differs between the databases; the only place that asks which one this is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy.engine.interfaces import Dialect as EngineDialect
+
+from chatstore import instants
+from chatstore.errors import ConfigurationError
+from chatstore.sql.statements import Statement
+from chatstore.sql.tables import Tables
+
+Values = Mapping[str, Any]
+Row = Sequence[Any]
+
+
+class Dialect(Protocol):
+    """One database's words, and how its driver is spoken to."""
+
+    name: str
+    has_schemas: bool
+    one_statement: bool
+    """Whether a write is one statement, or a short unit of several on the one writer connection."""
+    set_up: tuple[str, ...]
+    """What every new connection is told."""
+    begin: str
+    migration_start: tuple[str, ...]
+    """What opens a migration's transaction and holds back other processes that migrate."""
+
+    def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
+        """Return what the templates of the statements are filled in with."""
+        ...
+
+    def array(self, values: Sequence[Any]) -> Any:
+        """Return a list as the driver takes it for an ``{ids}`` parameter."""
+        ...
+
+    async def fetch(self, driver: Any, statement: Statement, values: Values) -> Sequence[Row]:
+        """Run one statement on the driver's connection and return its rows."""
+        ...
+
+    async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
+        """Run one statement for each of the values, inside a transaction."""
+        ...
+
+    def survives(self, driver: Any, error: BaseException) -> bool:
+        """Return whether the connection can be used again after ``error``."""
+        ...
+
+
+class PostgreSQL:
+    """PostgreSQL through asyncpg."""
+
+    name = "postgresql"
+    has_schemas = True
+    one_statement = True
+    set_up: tuple[str, ...] = ()
+    begin = "BEGIN"
+    migration_start: tuple[str, ...] = (
+        "SET LOCAL lock_timeout = '10s'",
+        "SELECT pg_advisory_xact_lock(hashtext('chatstore migrations'))",
+    )
+
+    def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
+        return _names(tables, preparer) | {
+            "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+            "lock": "FOR NO KEY UPDATE",
+            "ids": "= ANY(CAST(:ids AS text[]))",
+        }
+
+    def array(self, values: Sequence[Any]) -> Any:
+        return list(values)
+
+    async def fetch(self, driver: Any, statement: Statement, values: Values) -> Sequence[Row]:
+        rows: Sequence[Row] = await driver.fetch(statement.numbered, *[values[name] for name in statement.names])
+        return rows
+
+    async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
+        rows = [[each[name] for name in statement.names] for each in values]
+        await driver.executemany(statement.numbered, rows)
+
+    def survives(self, driver: Any, error: BaseException) -> bool:
+        # 25006: a primary that became a standby refuses every write until one connects anew.
+        state = getattr(error, "sqlstate", None)
+        return isinstance(state, str) and state != "25006" and not driver.is_closed()
+
+
+class SQLite:
+    """SQLite through aiosqlite: readers on their own connections, one writer at a time."""
+
+    name = "sqlite"
+    has_schemas = False
+    one_statement = False
+    set_up: tuple[str, ...] = (
+        "PRAGMA busy_timeout = 5000",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+    )
+    begin = "BEGIN IMMEDIATE"
+    migration_start: tuple[str, ...] = ("BEGIN IMMEDIATE",)
+
+    def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
+        return _names(tables, preparer) | {
+            "now": ":now",
+            "lock": "",
+            "ids": "IN (SELECT value FROM json_each(:ids))",
+        }
+
+    def array(self, values: Sequence[Any]) -> Any:
+        return json.dumps(list(values))
+
+    async def fetch(self, driver: Any, statement: Statement, values: Values) -> Sequence[Row]:
+        rows: Sequence[Row] = await driver.execute_fetchall(statement.sql, self._timed(statement, values))
+        return rows
+
+    async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
+        await driver.executemany(statement.sql, [self._timed(statement, each) for each in values])
+
+    def survives(self, driver: Any, error: BaseException) -> bool:
+        # A statement that nobody awaits any more still ends in the connection's own thread, before the next.
+        return True
+
+    def _timed(self, statement: Statement, values: Values) -> dict[str, Any]:
+        given = {name: values[name] for name in statement.names if name != "now"}
+        return given | {"now": instants.now_microseconds()} if "now" in statement.names else given
+
+
+def _names(tables: Tables, preparer: Any) -> dict[str, str]:
+    made = {
+        name: preparer.format_table(getattr(tables, name)) for name in ("database", "threads", "items", "attachments")
+    }
+    schema = tables.metadata.schema
+    version = preparer.quote(tables.version)
+    return made | {"version": version if schema is None else f"{preparer.quote_schema(schema)}.{version}"}
+
+
+def dialect_of(engine_dialect: EngineDialect) -> Dialect:
+    """Return what an engine of this dialect is spoken to with; raise ``ConfigurationError`` for another driver."""
+    driver = (engine_dialect.name, engine_dialect.driver)
+    if driver == ("postgresql", "asyncpg"):
+        return PostgreSQL()
+    if driver == ("sqlite", "aiosqlite"):
+        return SQLite()
+    raise ConfigurationError(
+        f"url: an engine of {driver[0]} through {driver[1]}; chatstore speaks postgresql+asyncpg and sqlite+aiosqlite"
+    )

@@ -1,0 +1,110 @@
+"""From a URL to an engine: driver, pool, deadlines; the URL without its password for messages."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from chatstore.errors import ConfigurationError
+
+CONNECT_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 15.0
+POOL_TIMEOUT = 10.0
+POOL_SIZE = 10
+
+_DROPPED = {"channel_binding", "connect_timeout", "gssencmode", "command_timeout"}
+"""What libpq knows and asyncpg does not, or what is given to it otherwise."""
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """Return an engine for a URL of SQLite or PostgreSQL, which connects only when it is used.
+
+    Raises ``ConfigurationError`` for a URL that cannot be read and a driver that is not installed.
+    """
+    return _sqlite_engine(url) if url.lower().startswith("sqlite") else _postgresql_engine(url)
+
+
+def hide_password(url: str) -> str:
+    """Return ``url`` without its password, in whichever place it stands."""
+    hidden = re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1***", hidden)
+
+
+def _sqlite_engine(url: str) -> AsyncEngine:
+    _, _, rest = url.partition(":")
+    try:
+        parsed = make_url(f"sqlite+aiosqlite:{rest}")
+    except Exception as error:
+        raise ConfigurationError("url: write sqlite:///relative.db, sqlite:////absolute.db or sqlite://") from error
+    if parsed.host or parsed.query:
+        raise ConfigurationError(
+            "url: SQLite takes a path alone; write sqlite:///relative.db or sqlite:////absolute.db"
+        )
+    in_memory = parsed.database in (None, "", ":memory:")
+    pool = {} if in_memory else {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
+    return create_async_engine(
+        parsed,
+        connect_args={"isolation_level": None},
+        pool_reset_on_return=None,
+        skip_autocommit_rollback=True,
+        **pool,
+    )
+
+
+def _postgresql_engine(url: str) -> AsyncEngine:
+    try:
+        asyncpg = import_module("asyncpg")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            'PostgreSQL needs a driver that is not installed: pip install "chatstore-py[postgresql]"'
+        ) from error
+    dsn, connect_timeout = _libpq_url(url)
+    connect = partial(asyncpg.connect, dsn, timeout=connect_timeout, command_timeout=COMMAND_TIMEOUT)
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT,
+        pool_reset_on_return=None,
+    )
+
+
+def _libpq_url(url: str) -> tuple[str, float]:
+    """Return the URL as asyncpg reads it, which knows most of libpq's parameters, and the connect timeout."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or not url.partition(":")[2].startswith("//"):
+        raise ConfigurationError(
+            f"url: cannot be read: {hide_password(url)}; write postgresql://user:password@host:5432/database,"
+            " with special characters of the password percent-encoded"
+        )
+    query = dict(parse_qsl(parts.query))
+    if query.get("channel_binding") == "require":
+        raise ConfigurationError("url: channel_binding=require is more than asyncpg can do; write sslmode=verify-full")
+    kept = {name: value for name, value in query.items() if name not in _DROPPED}
+    return (
+        urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept, quote_via=quote), "")),
+        _seconds(query.get("connect_timeout")),
+    )
+
+
+def _seconds(text: Any) -> float:
+    if text is None:
+        return CONNECT_TIMEOUT
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ConfigurationError("url: connect_timeout must be a number of seconds above zero")
+    return seconds

@@ -1,0 +1,54 @@
+"""Rows to models, without validating again what was validated when it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chatstore import instants, payloads
+from chatstore.models import Attachment, Item, Thread, ThreadStatus
+
+Row = Sequence[Any]
+
+
+def thread_of(row: Row) -> Thread:
+    """Return the thread of a row of ``THREAD_COLUMNS``."""
+    id, title, status, reason, metadata, created_at, updated, revision = row[:8]
+    return Thread.stored(
+        id=id,
+        title=title,
+        created_at=instants.from_text(created_at),
+        updated_at=instants.from_microseconds(updated),
+        status=ThreadStatus.model_construct(type=status, reason=reason),
+        metadata=payloads.decode(metadata),
+        revision=revision,
+    )
+
+
+def item_of(row: Row, thread_id: str) -> Item:
+    """Return the item of a row of id, type, created_at, position and payload, its payload still text."""
+    id, kind, created_at, position, payload = row[:5]
+    return Item.of_payload(
+        id=id,
+        thread_id=thread_id,
+        type=kind,
+        created_at=instants.from_text(created_at),
+        position=position,
+        payload=payload,
+    )
+
+
+def attachment_of(row: Row) -> Attachment:
+    """Return the record of a row of ``ATTACHMENT_COLUMNS``."""
+    id, name, mime_type, size, sha256, state, thread_id, metadata, created_at = row[:9]
+    return Attachment.stored(
+        id=id,
+        name=name,
+        mime_type=mime_type,
+        size=size,
+        sha256=sha256,
+        state=state,
+        thread_id=thread_id,
+        metadata=payloads.decode(metadata),
+        created_at=instants.from_text(created_at),
+    )

@@ -1,0 +1,134 @@
+"""Make and check the schema: migrations by Alembic, which is imported only when there is something to do."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chatstore.errors import SchemaError
+from chatstore.sql.dialects import Dialect
+from chatstore.sql.tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
+
+HEAD = "0001"
+"""The revision that this code works with; a test holds it to the newest one in ``migrations/``."""
+
+Migrate = Literal["auto", "check", "off"]
+
+_PACKAGE = Path(__file__).parent.parent
+_INSTALLED = _PACKAGE / "migrations"
+MIGRATIONS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "migrations"
+"""Inside the installed package, else the checkout's own folder."""
+
+
+def check_revision(found: str | None, command: str = "chatstore migrate URL") -> None:
+    """Raise ``SchemaError`` unless the schema is at the revision of this code."""
+    if found == HEAD:
+        return
+    if found is None:
+        raise SchemaError(f"the tables are missing; run `{command}`")
+    if is_newer(found):
+        raise SchemaError(
+            f"the tables are at revision {found}, newer than the {HEAD} of this code; install a newer chatstore-py"
+        )
+    raise SchemaError(f"the tables are at revision {found}, older than the {HEAD} of this code; run `{command}`")
+
+
+def is_newer(found: str | None) -> bool:
+    """Return whether a revision is one that this code does not know yet; they are numbered."""
+    return found is not None and found > HEAD
+
+
+async def migrate(engine: AsyncEngine, dialect: Dialect, tables: Tables) -> None:
+    """Bring the schema to the newest revision; safe when several processes start at once."""
+    script = await asyncio.to_thread(_load_script, tables)
+
+    def upgrade(connection: Connection) -> None:
+        for sql in dialect.migration_start:
+            connection.exec_driver_sql(sql)
+        _run(script, tables, connection)
+
+    async with engine.connect() as connection:
+        try:
+            await connection.run_sync(upgrade)
+            await connection.commit()
+        except BaseException:
+            await connection.invalidate()
+            raise
+
+
+def migration_sql(dialect_name: str, tables: Tables) -> str:
+    """Return the DDL from an empty database to the newest revision, for people who may not run it themselves."""
+    script = _load_script(tables)
+    text = io.StringIO()
+    _run(script, tables, None, dialect_name=dialect_name, output_buffer=text)
+    return text.getvalue()
+
+
+def configure(context: EnvironmentContext, tables: Tables, **options: Any) -> None:
+    """Configure an Alembic context for the tables of one store: its own version table, names and schema."""
+    context.configure(
+        target_metadata=tables.metadata,
+        version_table=tables.version,
+        version_table_schema=tables.metadata.schema,
+        include_schemas=tables.metadata.schema is not None,
+        include_name=lambda name, kind, parents: kind != "table" or name in _names(tables),
+        prefix=tables.prefix,
+        schema_name=tables.metadata.schema,
+        **options,
+    )
+
+
+def without_chatstore_tables(
+    prefix: str = "chatstore_",
+) -> Callable[[str | None, str, Any], bool]:
+    """Return an ``include_name`` for a host application's own ``env.py``.
+
+    Its autogenerate compares the host's tables with the database, and would otherwise drop those of chatstore,
+    which live beside them.
+    """
+
+    def include_name(name: str | None, kind: str, parents: Any) -> bool:
+        return kind != "table" or name is None or not name.startswith(prefix)
+
+    return include_name
+
+
+def _names(tables: Tables) -> set[str]:
+    return {table.name for table in tables.metadata.sorted_tables} | {tables.version}
+
+
+def _load_script(tables: Tables) -> tuple[Config, ScriptDirectory]:
+    """Import Alembic and read the revisions from disk: not a thing for the event loop's thread."""
+    config: Config = import_module("alembic.config").Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    script: ScriptDirectory = import_module("alembic.script").ScriptDirectory.from_config(config)
+    script.get_heads()
+    return config, script
+
+
+def _run(loaded: tuple[Config, ScriptDirectory], tables: Tables, connection: Connection | None, **options: Any) -> None:
+    """Run the upgrade; Alembic's context is one per process, and nothing here awaits while it is in use."""
+    config, script = loaded
+    environment = import_module("alembic.runtime.environment").EnvironmentContext
+
+    def upgrade(revision: Any, context: Any) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    with environment(config, script, fn=upgrade, as_sql=connection is None, destination_rev="head") as context:
+        configure(context, tables, connection=connection, **options)
+        with context.begin_transaction():
+            context.run_migrations()

@@ -1,0 +1,200 @@
+"""The statements that every database understands; no I/O.
+
+Each names the owner first. ``{threads}`` and the like are filled in by :class:`Statements` for one store's
+tables; what differs between databases (``{now}``, ``{lock}``, ``{ids}``) comes from the dialect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chatstore.inputs import MAX_PAGE_BYTES
+from chatstore.models import Order, ThreadOrder
+
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with ``:named`` parameters, and the names in the order in which they first appear."""
+
+    sql: str
+    names: tuple[str, ...]
+    numbered: str
+    """The SQL with ``$1``, ``$2``, ... in place of the names."""
+
+
+def statement(sql: str) -> Statement:
+    """Return ``sql`` as a statement."""
+    names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
+    return Statement(sql, names, _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", sql))
+
+
+OWNED = "tenant = :tenant AND user_id = :user_id"
+LIVE_THREAD = f"{OWNED} AND id = :thread_id AND deleted IS NULL"
+THREAD_COLUMNS = "id, title, status, reason, metadata, created_at, updated, revision"
+ATTACHMENT_COLUMNS = "id, name, mime_type, size, sha256, state, thread_id, metadata, created_at"
+
+READ_DATABASE = "SELECT v.version_num, d.id FROM {version} v CROSS JOIN {database} d"
+
+INSERT_THREAD = (
+    "INSERT INTO {threads} (tenant, user_id, key, id, title, status, reason, metadata, created_at, instant,"
+    " updated, revision, title_revision, status_revision, metadata_revision, last_position, latest_instant)"
+    " VALUES (:tenant, :user_id, :key, :thread_id, :title, :status, :reason, :metadata, :created_at, :instant,"
+    " {now}, 1, 1, 1, 1, 0, :no_instant)"
+    " ON CONFLICT (tenant, user_id, id) WHERE deleted IS NULL DO NOTHING"
+    f" RETURNING {THREAD_COLUMNS}"
+)
+
+LOAD_THREAD = f"SELECT {THREAD_COLUMNS} FROM {{threads}} WHERE {LIVE_THREAD}"
+
+LOAD_ITEM = (
+    "SELECT i.id, i.type, i.created_at, i.position, i.payload FROM {items} i"
+    f" WHERE {OWNED} AND thread_key = (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}) AND id = :item_id"
+)
+
+LOAD_ATTACHMENTS = f"SELECT {ATTACHMENT_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id {{ids}}"
+
+INSERT_ATTACHMENT = (
+    "INSERT INTO {attachments} (tenant, user_id, id, name, mime_type, state, metadata, created_at, instant)"
+    " VALUES (:tenant, :user_id, :attachment_id, :name, :mime_type, 'pending', :metadata, :created_at, :instant)"
+    " ON CONFLICT (tenant, user_id, id) DO NOTHING"
+)
+
+UPDATE_ATTACHMENT = (
+    "UPDATE {attachments} SET name = :name, metadata = :metadata, thread_id = :thread_id,"
+    f" thread_key = (SELECT key FROM {{threads}} WHERE {LIVE_THREAD})"
+    f" WHERE {OWNED} AND id = :attachment_id"
+)
+
+DELETE_ATTACHMENT = f"DELETE FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
+
+LOCK_ATTACHMENT = f"SELECT {ATTACHMENT_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id {{lock}}"
+
+LOCK_THREAD = (
+    "SELECT key, last_position, latest_instant, updated, {now} AS now,"
+    " title, status, reason, metadata, revision, title_revision, status_revision, metadata_revision"
+    f" FROM {{threads}} WHERE {LIVE_THREAD} {{lock}}"
+)
+
+UPDATE_THREAD = (
+    "UPDATE {threads} SET title = :title, status = :status, reason = :reason, metadata = :metadata,"
+    " revision = :revision, title_revision = :title_revision, status_revision = :status_revision,"
+    f" metadata_revision = :metadata_revision, updated = :updated WHERE {OWNED} AND key = :key"
+)
+
+TOUCH_THREAD = (
+    "UPDATE {threads} SET last_position = :last_position, latest_instant = :latest_instant, updated = :updated"
+    f" WHERE {OWNED} AND key = :key"
+)
+
+EXISTING_ITEMS = (
+    f"SELECT id, position, created_at, instant FROM {{items}} WHERE {OWNED} AND thread_key = :key AND id {{ids}}"
+)
+
+NEWEST_ITEMS = (
+    f"SELECT position, instant FROM {{items}} WHERE {OWNED} AND thread_key = :key ORDER BY position DESC LIMIT :limit"
+)
+
+INSERT_ITEM = (
+    "INSERT INTO {items} (tenant, user_id, thread_key, id, position, type, created_at, instant, size, payload)"
+    " VALUES (:tenant, :user_id, :key, :item_id, :position, :type, :created_at, :instant, :size, :payload)"
+)
+
+REPLACE_ITEM = (
+    "UPDATE {items} SET type = :type, created_at = :created_at, instant = :instant, size = :size,"
+    f" payload = :payload WHERE {OWNED} AND thread_key = :key AND id = :item_id"
+)
+
+DELETE_ITEMS = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND id {{ids}} RETURNING id"
+
+DELETE_ITEMS_AFTER = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND position > :position RETURNING id"
+
+COUNT_ITEMS = (
+    f"SELECT count(*) FROM (SELECT 1 FROM {{items}} WHERE {OWNED} AND thread_key = :key LIMIT :limit) AS some_items"
+)
+
+DELETE_THREAD = f"DELETE FROM {{threads}} WHERE {OWNED} AND key = :key"
+
+HIDE_THREAD = f"UPDATE {{threads}} SET deleted = {{now}} WHERE {OWNED} AND key = :key"
+
+DELETE_THREAD_ATTACHMENTS = f"DELETE FROM {{attachments}} WHERE {OWNED} AND thread_key = :key"
+
+HIDDEN_THREAD = "SELECT tenant, user_id, key FROM {threads} WHERE deleted IS NOT NULL ORDER BY deleted LIMIT 1"
+"""A deleted thread of any owner whose items are still there: for the sweeper alone."""
+
+DELETE_SOME_ITEMS = (
+    f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND id IN"
+    f" (SELECT id FROM {{items}} WHERE {OWNED} AND thread_key = :key LIMIT :limit) RETURNING id"
+)
+
+
+def item_page(order: Order, *, continued: bool) -> str:
+    """Return the statement of a page of items.
+
+    One row at least where the thread exists, with an empty item where there is none to show. ``more`` says
+    that another item follows the row; the sum of sizes ends the page.
+    """
+    direction, sign = _direction(order)
+    start = f" AND position {sign} :after" if continued else ""
+    return (
+        f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
+        " candidates AS (SELECT id, type, created_at, position, payload, size FROM {items}"
+        f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
+        f" ORDER BY position {direction} LIMIT :candidates),"
+        " measured AS (SELECT id, type, created_at, position, payload,"
+        f" row_number() OVER (ORDER BY position {direction}) AS number,"
+        f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
+        f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
+        " SELECT page.id, page.type, page.created_at, page.position, page.payload, page.more"
+        " FROM thread LEFT JOIN measured AS page"
+        f" ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
+        f" ORDER BY page.position {direction}"
+    )
+
+
+def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
+    """Return the statement of a page of threads; its last column is the database's time."""
+    direction, sign = _direction(order)
+    column = "instant" if by == "created" else "updated"
+    start = f" AND ({column}, id) {sign} (:value, :after_id)" if continued else ""
+    if continued and by == "activity":
+        start += " AND updated <= :until"
+    return (
+        f"SELECT {THREAD_COLUMNS}, {column}, {{now}} AS now FROM {{threads}}"
+        f" WHERE {OWNED} AND deleted IS NULL{start}"
+        f" ORDER BY {column} {direction}, id {direction} LIMIT :candidates"
+    )
+
+
+def attachment_page(*, continued: bool) -> str:
+    """Return the statement of a page of a thread's attachments; a row without an id where there is none."""
+    start = " AND (instant, id) > (:instant, :after_id)" if continued else ""
+    columns = ", ".join(f"page.{name}" for name in ATTACHMENT_COLUMNS.split(", "))
+    return (
+        f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
+        f" page AS (SELECT {ATTACHMENT_COLUMNS}, instant FROM {{attachments}}"
+        f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
+        " ORDER BY instant, id LIMIT :candidates)"
+        f" SELECT {columns}, page.instant FROM thread LEFT JOIN page ON 1 = 1 ORDER BY page.instant, page.id"
+    )
+
+
+def _direction(order: Order) -> tuple[str, str]:
+    return ("ASC", ">") if order == "asc" else ("DESC", "<")
+
+
+class Statements:
+    """The statements of one store: templates filled in with its tables and its database's words, each once."""
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self._words = dict(words)
+        self._made: dict[str, Statement] = {}
+
+    def __getitem__(self, template: str) -> Statement:
+        made = self._made.get(template)
+        if made is None:
+            made = self._made[template] = statement(template.format_map(self._words))
+        return made

@@ -1,0 +1,326 @@
+"""Units of work: one session each, finished once begun, retried as a whole inside one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from typing import Any, TypeVar
+
+import anyio
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from chatstore.errors import UnavailableError
+from chatstore.sql.dialects import Dialect, Row, Values
+from chatstore.sql.failures import Failure, failure_of
+from chatstore.sql.statements import Statements, statement
+
+T = TypeVar("T")
+
+DEADLINE = 15.0
+"""Seconds in which a unit is tried again; a try under way is bounded by its own timeouts."""
+CLOSING = 10.0
+"""Seconds that a close waits for units under way."""
+
+_COMMIT = statement("COMMIT")
+_ROLLBACK = statement("ROLLBACK")
+
+
+class Unit:
+    """One connection for one unit of work. ``repeated`` says that an earlier try may have committed."""
+
+    def __init__(self, driver: Any, dialect: Dialect, statements: Statements, *, repeated: bool = False) -> None:
+        self._driver = driver
+        self._statements = statements
+        self.dialect = dialect
+        self.repeated = repeated
+        self.broken = False
+
+    async def fetch(self, template: str, values: Values) -> Sequence[Row]:
+        """Run the statement of a template and return its rows."""
+        return await self._run(self.dialect.fetch(self._driver, self._statements[template], values))
+
+    async def execute_many(self, template: str, values: Sequence[Values]) -> None:
+        """Run the statement of a template for each of the values."""
+        if values:
+            await self._run(self.dialect.execute_many(self._driver, self._statements[template], values))
+
+    async def control(self, sql: str) -> None:
+        """Run a statement that sets up the connection, or begins or ends a transaction or a savepoint."""
+        await self._run(self.dialect.fetch(self._driver, statement(sql), {}))
+
+    async def _run(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except BaseException as error:
+            self.broken = self.broken or not self.dialect.survives(self._driver, error)
+            raise
+
+
+Work = Callable[[Unit], Awaitable[T]]
+
+
+class _Start:
+    """How far a write has come: handed to a connection, left by its caller before that, cut off in a try."""
+
+    begun = False
+    abandoned = False
+    cut_off = False
+
+
+class Units:
+    """Runs units of work on an engine."""
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, statements: Statements, *, in_memory: bool) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._statements = statements
+        self.exclusive = in_memory
+        """Whether a read waits for the end of a block: there is one connection."""
+        self._writing = nullcontext() if dialect.one_statement else asyncio.Lock()
+        self._reading = self._writing if in_memory else nullcontext()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._reads = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def read(self, operation: str, work: Work[T]) -> T:
+        """Return what ``work`` reads, in autocommit; a cancellation ends it at once."""
+
+        async def once() -> T:
+            async with self._reading, self._session() as unit:
+                return await work(unit)
+
+        self._reads += 1
+        self._idle.clear()
+        try:
+            return await _retried(operation, once)
+        finally:
+            self._reads -= 1
+            if not self._reads:
+                self._idle.set()
+
+    async def write(self, operation: str, work: Work[T]) -> T:
+        """Return the result of ``work``, one statement that commits by itself."""
+        return await self._finished(operation, work)
+
+    async def transact(self, operation: str, work: Work[T]) -> T:
+        """Return the result of ``work``, several statements that commit together."""
+
+        async def committed(unit: Unit) -> T:
+            await unit.control(self._dialect.begin)
+            try:
+                result = await work(unit)
+            except BaseException:
+                await _roll_back(unit)
+                raise
+            await unit.control("COMMIT")
+            return result
+
+        return await self._finished(operation, committed)
+
+    @asynccontextmanager
+    async def block(self, operation: str) -> AsyncIterator[BoundUnits]:
+        """Yield units of work that commit when the block is left, and roll back on any exception; never retried."""
+
+        async def begin() -> tuple[AsyncExitStack, Unit]:
+            async with AsyncExitStack() as stack:
+                unit = await stack.enter_async_context(self._session())
+                await unit.control(self._dialect.begin)
+                return stack.pop_all(), unit
+
+        async with self._writing:
+            stack, unit = await _retried(operation, begin)
+            async with stack:
+                try:
+                    yield BoundUnits(unit, self)
+                except BaseException:
+                    await self.finish(_roll_back(unit))
+                    raise
+                await self.finish(_commit(operation, unit))
+
+    async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of a whole block, run again where the database failed it and may not the next time."""
+        return await _retried(operation, block, _failure_of_block)
+
+    async def migrate(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a migration to its end, tried again as any other unit."""
+        async with self._writing:
+            await self.finish(_retried("migrate", work))
+
+    async def close(self) -> None:
+        """Wait a while for what is under way, then end it."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CLOSING)
+        for task in self._under_way:
+            task.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), CLOSING)
+
+    async def _finished(self, operation: str, work: Work[T]) -> T:
+        start = _Start()
+
+        async def once() -> T:
+            _check_awaited(start)
+            async with self._writing, self._session(repeated=start.cut_off) as unit:
+                _check_awaited(start)
+                start.begun = True
+                try:
+                    return await work(unit)
+                finally:
+                    start.cut_off = start.cut_off or unit.broken
+
+        return await self.finish(_retried(operation, once), start)
+
+    async def finish(self, unit: Coroutine[Any, Any, T], start: _Start | None = None) -> T:
+        """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.
+
+        A task of its own keeps a native cancellation out of the unit, the shielded scope keeps anyio from
+        delivering its own again and again. A unit that was left early still gets its connection, so that
+        callers with short deadlines do not throw away one connection each, and then writes nothing.
+        """
+        task = asyncio.ensure_future(unit)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not (task.done() or (start and start.abandoned)):
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError as error:
+                    cancelled = error
+                    if start is not None:
+                        start.abandoned = not start.begun
+        if cancelled is None:
+            return task.result()
+        task.add_done_callback(_retrieve)
+        raise cancelled
+
+    @asynccontextmanager
+    async def _session(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
+        async with AsyncSession(self._engine) as session:
+            connection = await session.connection()
+            raw = await connection.get_raw_connection()
+            unit = Unit(raw.driver_connection, self._dialect, self._statements, repeated=repeated)
+            try:
+                if "chatstore" not in raw.info:
+                    for sql in self._dialect.set_up:
+                        await unit.control(sql)
+                    raw.info["chatstore"] = True
+                yield unit
+            finally:
+                if unit.broken:
+                    with anyio.CancelScope(shield=True):
+                        await connection.invalidate()
+
+
+class BoundUnits:
+    """Runs units of work inside an open block: one after another on its connection, none retried."""
+
+    exclusive = True
+
+    def __init__(self, unit: Unit, outer: Units, depth: int = 1) -> None:
+        self._unit = unit
+        self._outer = outer
+        self._depth = depth
+        self._turn = asyncio.Lock()
+
+    async def read(self, operation: str, work: Work[T]) -> T:
+        """Return what ``work`` reads in the block."""
+        async with self._turn:
+            return await _translated(operation, work(self._unit))
+
+    async def write(self, operation: str, work: Work[T]) -> T:
+        """Return the result of ``work`` in the block, finished once begun."""
+        async with self._turn:
+            return await self._outer.finish(_translated(operation, work(self._unit)))
+
+    transact = write
+
+    async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of a block; only the outermost can be run again."""
+        return await block()
+
+    @asynccontextmanager
+    async def block(self, operation: str) -> AsyncIterator[BoundUnits]:
+        """Yield the units of a savepoint, released when the block is left, undone on any exception."""
+        name = f"chatstore_{self._depth}"
+        async with self._turn:
+            await self._outer.finish(_translated(operation, self._unit.control(f"SAVEPOINT {name}")))
+            try:
+                yield BoundUnits(self._unit, self._outer, self._depth + 1)
+            except BaseException:
+                if not self._unit.broken:
+                    await self._outer.finish(_translated(operation, self._unit.control(f"ROLLBACK TO {name}")))
+                raise
+            await self._outer.finish(_translated(operation, self._unit.control(f"RELEASE {name}")))
+
+
+def _check_awaited(start: _Start) -> None:
+    if start.abandoned:
+        raise asyncio.CancelledError
+
+
+def _failure_of_block(error: BaseException, operation: str) -> Failure | None:
+    """A caller's own errors inside a block are the caller's; the store's name the driver's as their cause."""
+    if not isinstance(error, UnavailableError) or error.__cause__ is None:
+        return None
+    return failure_of(error.__cause__, operation)
+
+
+async def _retried(
+    operation: str,
+    once: Callable[[], Awaitable[T]],
+    failure_of: Callable[[BaseException, str], Failure | None] = failure_of,
+) -> T:
+    deadline = time.monotonic() + DEADLINE
+    for attempt in itertools.count(1):
+        try:
+            return await once()
+        except Exception as error:
+            failure = failure_of(error, operation)
+            if failure is None:
+                raise
+            pause = min(0.02 * 2**attempt, 1.0) * random.uniform(0.5, 1.0)
+            if not failure.again:
+                raise failure.error from error
+            if time.monotonic() + pause > deadline:
+                raise UnavailableError(f"{failure.error}; gave up after {attempt} attempts") from error
+        await asyncio.sleep(pause)
+    raise AssertionError("itertools.count never ends")
+
+
+async def _translated(operation: str, call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except Exception as error:
+        failure = failure_of(error, operation)
+        if failure is None:
+            raise
+        raise failure.error from error
+
+
+async def _commit(operation: str, unit: Unit) -> None:
+    try:
+        await _translated(operation, unit.control("COMMIT"))
+    except UnavailableError as error:
+        if unit.broken:
+            raise UnavailableError(f"{error}; it may have committed", may_have_committed=True) from error.__cause__
+        raise
+
+
+async def _roll_back(unit: Unit) -> None:
+    if unit.broken:
+        return
+    try:
+        await unit.control("ROLLBACK")
+    except Exception:
+        unit.broken = True
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
