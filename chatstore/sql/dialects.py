@@ -69,6 +69,9 @@ class PostgreSQL:
             "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
             "lock": "FOR NO KEY UPDATE",
             "ids": "= ANY(CAST(:ids AS text[]))",
+            # As text: how a driver codes its json parameters is the engine's owner's business.
+            "metadata": "CAST(CAST(:metadata AS text) AS json)",
+            "payload": "CAST(CAST(:payload AS text) AS json)",
         }
 
     def array(self, values: Sequence[Any]) -> Any:
@@ -108,6 +111,8 @@ class SQLite:
             "now": ":now",
             "lock": "",
             "ids": "IN (SELECT value FROM json_each(:ids))",
+            "metadata": ":metadata",
+            "payload": ":payload",
         }
 
     def array(self, values: Sequence[Any]) -> Any:

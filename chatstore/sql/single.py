@@ -92,7 +92,7 @@ SAVE_NEW_ITEM = _WRITE_ITEMS % (
 
 SAVE_LOADED_ITEM = (
     f"WITH {_LOCKED},"
-    " written AS (UPDATE {items} AS i SET type = :type, size = :size, payload = CAST(:payload AS json),"
+    " written AS (UPDATE {items} AS i SET type = :type, size = :size, payload = {payload},"
     " created_at = CASE WHEN CAST(:dated AS boolean) THEN :created_at ELSE i.created_at END,"
     " instant = CASE WHEN CAST(:dated AS boolean) THEN :instant ELSE i.instant END"
     " FROM thread WHERE i.tenant = :tenant AND i.user_id = :user_id AND i.thread_key = thread.key"
@@ -155,7 +155,7 @@ CHANGE_THREAD = (
     " title = CASE WHEN CAST(:set_title AS boolean) THEN :title ELSE title END,"
     " status = CASE WHEN CAST(:set_status AS boolean) THEN :status ELSE status END,"
     " reason = CASE WHEN CAST(:set_status AS boolean) THEN :reason ELSE reason END,"
-    " metadata = CASE WHEN CAST(:set_metadata AS boolean) THEN CAST(CAST(:metadata AS text) AS json) ELSE metadata END,"
+    " metadata = CASE WHEN CAST(:set_metadata AS boolean) THEN {metadata} ELSE metadata END,"
     f" {_REVISIONS}, revision = revision + CAST({_ANY} AS integer),"
     f" updated = CASE WHEN {_ANY} THEN greatest(updated, {_NOW}) ELSE updated END"
     f" WHERE {LIVE_THREAD} AND ({_OUTRUN}) IS NOT TRUE RETURNING {THREAD_COLUMNS})"

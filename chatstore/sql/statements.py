@@ -1,7 +1,7 @@
 """The statements that every database understands; no I/O.
 
 Each names the owner first. ``{threads}`` and the like are filled in by :class:`Statements` for one store's
-tables; what differs between databases (``{now}``, ``{lock}``, ``{ids}``) comes from the dialect.
+tables; what differs between databases (``{now}``, ``{lock}``, ``{ids}``, JSON text as a parameter) comes from the dialect.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ def statement(sql: str) -> Statement:
 
 OWNED = "tenant = :tenant AND user_id = :user_id"
 LIVE_THREAD = f"{OWNED} AND id = :thread_id AND deleted IS NULL"
-THREAD_COLUMNS = "id, title, status, reason, metadata, created_at, updated, revision"
-ATTACHMENT_COLUMNS = "id, name, mime_type, size, sha256, state, thread_id, metadata, created_at"
+THREAD_COLUMNS = "id, title, status, reason, CAST(metadata AS text) AS metadata, created_at, updated, revision"
+ATTACHMENT_COLUMNS = (
+    "id, name, mime_type, size, sha256, state, thread_id, CAST(metadata AS text) AS metadata, created_at"
+)
 
 READ_DATABASE = "SELECT v.version_num, d.id FROM {version} v CROSS JOIN {database} d"
 
 INSERT_THREAD = (
     "INSERT INTO {threads} (tenant, user_id, key, id, title, status, reason, metadata, created_at, instant,"
     " updated, revision, title_revision, status_revision, metadata_revision, last_position, latest_instant)"
-    " VALUES (:tenant, :user_id, :key, :thread_id, :title, :status, :reason, :metadata, :created_at, :instant,"
+    " VALUES (:tenant, :user_id, :key, :thread_id, :title, :status, :reason, {metadata}, :created_at, :instant,"
     " {now}, 1, 1, 1, 1, 0, :no_instant)"
     " ON CONFLICT (tenant, user_id, id) WHERE deleted IS NULL DO NOTHING"
     f" RETURNING {THREAD_COLUMNS}"
@@ -51,7 +53,7 @@ INSERT_THREAD = (
 LOAD_THREAD = f"SELECT {THREAD_COLUMNS} FROM {{threads}} WHERE {LIVE_THREAD}"
 
 LOAD_ITEM = (
-    "SELECT i.id, i.type, i.created_at, i.position, i.payload FROM {items} i"
+    "SELECT id, type, created_at, position, CAST(payload AS text) FROM {items}"
     f" WHERE {OWNED} AND thread_key = (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}) AND id = :item_id"
 )
 
@@ -59,12 +61,12 @@ LOAD_ATTACHMENTS = f"SELECT {ATTACHMENT_COLUMNS} FROM {{attachments}} WHERE {OWN
 
 INSERT_ATTACHMENT = (
     "INSERT INTO {attachments} (tenant, user_id, id, name, mime_type, state, metadata, created_at, instant)"
-    " VALUES (:tenant, :user_id, :attachment_id, :name, :mime_type, 'pending', :metadata, :created_at, :instant)"
+    " VALUES (:tenant, :user_id, :attachment_id, :name, :mime_type, 'pending', {metadata}, :created_at, :instant)"
     " ON CONFLICT (tenant, user_id, id) DO NOTHING"
 )
 
 UPDATE_ATTACHMENT = (
-    "UPDATE {attachments} SET name = :name, metadata = :metadata, thread_id = :thread_id,"
+    "UPDATE {attachments} SET name = :name, metadata = {metadata}, thread_id = :thread_id,"
     f" thread_key = (SELECT key FROM {{threads}} WHERE {LIVE_THREAD})"
     f" WHERE {OWNED} AND id = :attachment_id"
 )
@@ -75,12 +77,12 @@ LOCK_ATTACHMENT = f"SELECT {ATTACHMENT_COLUMNS} FROM {{attachments}} WHERE {OWNE
 
 LOCK_THREAD = (
     "SELECT key, last_position, latest_instant, updated, {now} AS now,"
-    " title, status, reason, metadata, revision, title_revision, status_revision, metadata_revision"
+    " title, status, reason, CAST(metadata AS text), revision, title_revision, status_revision, metadata_revision"
     f" FROM {{threads}} WHERE {LIVE_THREAD} {{lock}}"
 )
 
 UPDATE_THREAD = (
-    "UPDATE {threads} SET title = :title, status = :status, reason = :reason, metadata = :metadata,"
+    "UPDATE {threads} SET title = :title, status = :status, reason = :reason, metadata = {metadata},"
     " revision = :revision, title_revision = :title_revision, status_revision = :status_revision,"
     f" metadata_revision = :metadata_revision, updated = :updated WHERE {OWNED} AND key = :key"
 )
@@ -100,12 +102,12 @@ NEWEST_ITEMS = (
 
 INSERT_ITEM = (
     "INSERT INTO {items} (tenant, user_id, thread_key, id, position, type, created_at, instant, size, payload)"
-    " VALUES (:tenant, :user_id, :key, :item_id, :position, :type, :created_at, :instant, :size, :payload)"
+    " VALUES (:tenant, :user_id, :key, :item_id, :position, :type, :created_at, :instant, :size, {payload})"
 )
 
 REPLACE_ITEM = (
     "UPDATE {items} SET type = :type, created_at = :created_at, instant = :instant, size = :size,"
-    f" payload = :payload WHERE {OWNED} AND thread_key = :key AND id = :item_id"
+    f" payload = {{payload}} WHERE {OWNED} AND thread_key = :key AND id = :item_id"
 )
 
 DELETE_ITEMS = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND id {{ids}} RETURNING id"
@@ -148,7 +150,7 @@ def item_page(order: Order, *, continued: bool) -> str:
         f" row_number() OVER (ORDER BY position {direction}) AS number,"
         f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
         f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
-        " SELECT page.id, page.type, page.created_at, page.position, page.payload, page.more"
+        " SELECT page.id, page.type, page.created_at, page.position, CAST(page.payload AS text), page.more"
         " FROM thread LEFT JOIN measured AS page"
         f" ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
         f" ORDER BY page.position {direction}"
@@ -172,7 +174,7 @@ def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
 def attachment_page(*, continued: bool) -> str:
     """Return the statement of a page of a thread's attachments; a row without an id where there is none."""
     start = " AND (instant, id) > (:instant, :after_id)" if continued else ""
-    columns = ", ".join(f"page.{name}" for name in ATTACHMENT_COLUMNS.split(", "))
+    columns = "page.id, name, mime_type, size, sha256, state, thread_id, metadata, created_at"
     return (
         f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
         f" page AS (SELECT {ATTACHMENT_COLUMNS}, instant FROM {{attachments}}"

@@ -38,6 +38,7 @@ class Unit:
         self.dialect = dialect
         self.repeated = repeated
         self.broken = False
+        self._in_transaction = False
 
     async def fetch(self, template: str, values: Values) -> Sequence[Row]:
         """Run the statement of a template and return its rows."""
@@ -51,6 +52,26 @@ class Unit:
     async def control(self, sql: str) -> None:
         """Run a statement that sets up the connection, or begins or ends a transaction or a savepoint."""
         await self._run(self.dialect.fetch(self._driver, statement(sql), {}))
+
+    async def begin(self) -> None:
+        """Begin a transaction."""
+        await self.control(self.dialect.begin)
+        self._in_transaction = True
+
+    async def commit(self) -> None:
+        """Commit the transaction."""
+        await self.control("COMMIT")
+        self._in_transaction = False
+
+    async def roll_back(self) -> None:
+        """Undo the transaction, unless it has ended; a connection that cannot is not used again."""
+        if self.broken or not self._in_transaction:
+            return
+        try:
+            await self.control("ROLLBACK")
+            self._in_transaction = False
+        except Exception:
+            self.broken = True
 
     async def _run(self, call: Awaitable[T]) -> T:
         try:
@@ -111,13 +132,13 @@ class Units:
         """Return the result of ``work``, several statements that commit together."""
 
         async def committed(unit: Unit) -> T:
-            await unit.control(self._dialect.begin)
+            await unit.begin()
             try:
                 result = await work(unit)
+                await unit.commit()
             except BaseException:
-                await _roll_back(unit)
+                await unit.roll_back()
                 raise
-            await unit.control("COMMIT")
             return result
 
         return await self._finished(operation, committed)
@@ -125,22 +146,32 @@ class Units:
     @asynccontextmanager
     async def block(self, operation: str) -> AsyncIterator[BoundUnits]:
         """Yield units of work that commit when the block is left, and roll back on any exception; never retried."""
+        start = _Start()
+        opened = AsyncExitStack()
+        units: list[Unit] = []
 
-        async def begin() -> tuple[AsyncExitStack, Unit]:
+        async def begin() -> None:
+            _check_awaited(start)
             async with AsyncExitStack() as stack:
                 unit = await stack.enter_async_context(self._session())
-                await unit.control(self._dialect.begin)
-                return stack.pop_all(), unit
+                _check_awaited(start)
+                start.begun = True
+                await unit.begin()
+                units.append(unit)
+                opened.push_async_exit(stack.pop_all())
 
         async with self._writing:
-            stack, unit = await _retried(operation, begin)
-            async with stack:
-                try:
-                    yield BoundUnits(unit, self)
-                except BaseException:
-                    await self.finish(_roll_back(unit))
-                    raise
-                await self.finish(_commit(operation, unit))
+            try:
+                await self.finish(_retried(operation, begin), start)
+                yield BoundUnits(units[0], self)
+                await self.finish(_commit(operation, units[0]))
+            except BaseException:
+                # A cancellation may arrive with the begin or the commit itself, which have ended nonetheless.
+                for unit in units:
+                    await self.finish(unit.roll_back())
+                raise
+            finally:
+                await self.finish(opened.aclose())
 
     async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a whole block, run again where the database failed it and may not the next time."""
@@ -305,20 +336,11 @@ async def _translated(operation: str, call: Awaitable[T]) -> T:
 
 async def _commit(operation: str, unit: Unit) -> None:
     try:
-        await _translated(operation, unit.control("COMMIT"))
+        await _translated(operation, unit.commit())
     except UnavailableError as error:
         if unit.broken:
             raise UnavailableError(f"{error}; it may have committed", may_have_committed=True) from error.__cause__
         raise
-
-
-async def _roll_back(unit: Unit) -> None:
-    if unit.broken:
-        return
-    try:
-        await unit.control("ROLLBACK")
-    except Exception:
-        unit.broken = True
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -198,7 +198,9 @@ class MemoryStore:
             return [_item(thread_id, rows[place]) for place in places]
 
     async def load_item(self, thread_id: str, item_id: str, *, owner: Owner) -> Item:
-        thread = _found(self._read(owner), thread_id, "load_item")
+        space = self._read(owner)
+        check_key(item_id, "item_id")
+        thread = _found(space, thread_id, "load_item")
         return _item(thread_id, _found_item(thread, item_id, "load_item"))
 
     async def save_item(self, thread_id: str, item: Item, *, owner: Owner) -> Item:

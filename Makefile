@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint types layers format
+
+BIN := .venv/bin
+NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c "$(NEW_ENOUGH)" 2> /dev/null && echo "$$name" && break; done)
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: .venv/.dev ## make the environment for development in .venv
+
+demo: .venv/.demo ## hold two conversations over HTTP, reopen the file, print what was kept
+	@$(BIN)/python examples/demo.py
+
+serve: .venv/.demo ## run the example ChatKit server until Ctrl-C
+	@$(BIN)/python -m examples.chatkit_server
+
+test: lint types layers ## check format, lint, types and layers, then run every test
+	@$(BIN)/pytest
+
+lint: .venv/.dev ## check format and lint
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+
+types: .venv/.dev ## check types, and that every public name has one
+	@$(BIN)/mypy && PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes chatstore --ignoreexternal
+
+layers: .venv/.dev ## check who imports whom
+	@$(BIN)/lint-imports
+
+format: .venv/.dev ## format, and fix what lint can fix
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "chatstore needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c "$(NEW_ENOUGH)" || { echo "$(PYTHON) is older than Python 3.11 or has no venv" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv
+
+.venv/.demo: pyproject.toml | $(BIN)/python
+	@$(INSTALL) '.[demo]' && touch .venv/.demo
+
+.venv/.dev: pyproject.toml | $(BIN)/python
+	@$(INSTALL) '.[dev]' && touch .venv/.demo .venv/.dev

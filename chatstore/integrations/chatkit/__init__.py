@@ -1,0 +1,14 @@
+"""ChatKit's own server on a chatstore: ``ChatKitServer(ChatKitStore(open_store(url)))``."""
+
+from __future__ import annotations
+
+from chatstore.errors import ConfigurationError
+
+try:
+    from chatstore.integrations.chatkit.store import ChatKitStore
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "chatkit":
+        raise
+    raise ConfigurationError('ChatKitStore needs openai-chatkit: pip install "chatstore-py[chatkit]"') from error
+
+__all__ = ["ChatKitStore"]

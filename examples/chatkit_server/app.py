@@ -1,0 +1,84 @@
+"""The ChatKit server: FastAPI in front, chatstore behind, the user of each request in between."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from urllib.parse import unquote
+
+from chatkit.actions import Action
+from chatkit.agents import AgentContext
+from chatkit.server import ChatKitServer, StreamingResult
+from chatkit.store import NotFoundError
+from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from chatstore import ChatStore
+from chatstore.integrations.chatkit import ChatKitStore
+from examples.chatkit_server.assistant import answer, finish_card, title_of
+from examples.chatkit_server.page import page_response
+
+Context = dict[str, str]
+
+
+class ExampleServer(ChatKitServer[Context]):
+    async def respond(
+        self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: Context
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        thread.title = thread.title or title_of(input_user_message)
+        newest = await self.store.load_thread_items(thread.id, None, 20, "desc", context)
+        agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
+        async for event in answer(agent_context, newest.data[::-1]):
+            yield event
+
+    async def action(
+        self, thread: ThreadMetadata, action: Action[str, object], sender: WidgetItem | None, context: Context
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        if action.type == "finish" and sender is not None:
+            yield finish_card(sender, action.payload)
+
+
+def demo_user(x_demo_user: Annotated[str, Header()] = "") -> Context:
+    """Who is asking. The header is believed because this is a demo: check a session or a token here."""
+    user = unquote(x_demo_user)
+    if not user.strip():
+        raise HTTPException(401, "Say who you are in the header X-Demo-User.")
+    return {"user_id": user}
+
+
+def create_app(store: ChatStore) -> FastAPI:
+    server = ExampleServer(ChatKitStore(store))
+    app = FastAPI(lifespan=store.lifespan)
+    app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(ValueError, _refused)
+    app.get("/")(page_response)
+
+    @app.post("/chatkit")
+    async def chatkit(request: Request, context: Annotated[Context, Depends(demo_user)]) -> Response:
+        result = await server.process(await request.body(), context)
+        if isinstance(result, StreamingResult):
+            return StreamingResponse(await _begun(result), media_type="text/event-stream")
+        return Response(result.json, media_type="application/json")
+
+    return app
+
+
+async def _begun(stream: StreamingResult) -> AsyncIterator[bytes]:
+    """Wait for the first event, so that an unknown thread is a 404 and not a broken 200."""
+    events = aiter(stream)
+    first = await anext(events, b"")
+
+    async def all_events() -> AsyncIterator[bytes]:
+        yield first
+        async for event in events:
+            yield event
+
+    return all_events()
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": "There is no such thing here."}, 404)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """InvalidInputError, pydantic's ValidationError and the SDK's own refusals are all ValueErrors."""
+    return JSONResponse({"detail": "The request was refused."}, 422)

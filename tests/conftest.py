@@ -1,0 +1,111 @@
+"""Real servers and fresh databases for every test, and a watch over the event loop."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeAlias, TypeVar
+
+import pytest
+import pytest_asyncio
+from blockbuster import blockbuster_ctx
+
+from chatstore import open_store
+from chatstore.testing.servers import PostgreSQLServer, Server, ServerUnavailable
+
+LOOKS_BEFORE_CONNECTING = [
+    ("sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args"),
+    ("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args"),
+]
+"""Where a driver, once for each connection, completes a path or looks for a password file."""
+
+S = TypeVar("S", bound=Server)
+
+Require: TypeAlias = Callable[[str], NoReturn]
+StartServer: TypeAlias = Callable[[S], S]
+
+
+def _require(reason: str) -> NoReturn:
+    if os.environ.get("CHATSTORE_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"CHATSTORE_REQUIRE_SERVICES=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def _start(server: S) -> S:
+    try:
+        return server.start()
+    except ServerUnavailable as error:
+        _require(str(error))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _blocking_the_event_loop_fails() -> Iterator[None]:
+    """Raise where chatstore's own code blocks a running loop; the test kit runs around it and may."""
+    with blockbuster_ctx(
+        scanned_modules=["chatstore"], excluded_modules=["chatstore.testing", "chatstore.pytest_plugin"]
+    ) as watch:
+        for function in watch.functions.values():
+            for place, caller in LOOKS_BEFORE_CONNECTING:
+                function.can_block_in(place, caller)
+        yield
+
+
+@pytest.fixture
+def require() -> Require:
+    """Call it with the reason when a service is missing: the test skips, or fails where services are required."""
+    return _require
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer[S]]:
+    """Call it with a server of the test's own, which is started and, at the end of the test, stopped."""
+    started: list[S] = []
+
+    def start(server: S) -> S:
+        started.append(server)
+        return _start(server)
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    """One PostgreSQL server for the whole session (of each worker), fast and not durable."""
+    server = _start(PostgreSQLServer(durable=False))
+    yield server
+    server.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _migrated_template(postgresql_server: PostgreSQLServer) -> AsyncIterator[str]:
+    name = f"chatstore_template_{uuid.uuid4().hex}"
+    async with open_store(await postgresql_server.create_database(name)):
+        pass
+    yield name
+    await postgresql_server.drop_database(name)
+
+
+@pytest.fixture
+async def postgresql_url(postgresql_server: PostgreSQLServer, _migrated_template: str) -> AsyncIterator[str]:
+    """The URL of a fresh database with chatstore's tables, for this test alone."""
+    name = f"chatstore_test_{uuid.uuid4().hex}"
+    yield await postgresql_server.create_database(name, template=_migrated_template)
+    await postgresql_server.drop_database(name)
+
+
+@pytest.fixture
+async def empty_postgresql_url(postgresql_server: PostgreSQLServer) -> AsyncIterator[str]:
+    """The URL of a fresh database without any table."""
+    name = f"chatstore_test_{uuid.uuid4().hex}"
+    yield await postgresql_server.create_database(name)
+    await postgresql_server.drop_database(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'chat.db'}"

@@ -1,0 +1,70 @@
+"""The example server as a process of its own, and Chromium where it is installed."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from devtools import Tab, chromium
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server under way."""
+
+    address: str
+    database: Path
+    pid: int
+
+
+Serve: TypeAlias = Callable[[Path], AbstractContextManager[Running]]
+
+
+@contextmanager
+def _serving(database: Path) -> Iterator[Running]:
+    command = [sys.executable, "-m", "examples.chatkit_server", "--port", "0", "--url", f"sqlite:///{database}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split(" ")[0]
+            assert address.startswith("http://127.0.0.1:"), "the example server did not start"
+            yield Running(address, database, process.pid)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Serve:
+    """Run the example server over a SQLite file for the length of a block, and stop it as a person would."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with _serving(tmp_path_factory.mktemp("example") / "chat.db") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def tab(_chromium: Tab, server: Running) -> Iterator[Tab]:
+    """The example's page as somebody sees it who comes for the first time; nothing in it may go wrong unseen."""
+    tab = _chromium
+    tab.look(1200, 800, "light")
+    tab.call("Storage.clearDataForOrigin", origin=server.address.rstrip("/"), storageTypes="all")
+    tab.open("about:blank")
+    tab.open(server.address)
+    tab.complaints.clear()
+    yield tab
+    assert tab.complaints == []
