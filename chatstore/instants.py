@@ -31,9 +31,17 @@ def to_text(moment: object, what: str = "created_at") -> str:
     return moment.isoformat()
 
 
-def from_text(text: str) -> datetime:
-    """Return the time that :func:`to_text` wrote, naive or aware as it was."""
-    return datetime.fromisoformat(text)
+def from_text(text: str, instant: int) -> datetime:
+    """Return the time that :func:`to_text` wrote, naive or aware as it was.
+
+    The text of a naive time in the hour that is repeated in autumn does not say which of the two it is: the
+    ``instant`` stored beside it does.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None and to_microseconds(moment) != instant:
+        second = moment.replace(fold=1)
+        return second if to_microseconds(second) == instant else moment
+    return moment
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -7,7 +7,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
-from chatstore.errors import ConfigurationError, SchemaError
+from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
 from chatstore.protocols import Capability
 from chatstore.sql import schema, statements
 from chatstore.sql.dialects import dialect_of
@@ -17,13 +17,24 @@ from chatstore.sql.units import Unit, Units
 
 
 class Database:
-    """One engine and the tables of one store in it. An engine of the caller's is left open."""
+    """One engine and the tables of one store in it; ``place`` names it in messages, without its password.
+
+    An engine of the caller's is not ``owned`` and left open.
+    """
 
     def __init__(
-        self, engine: AsyncEngine, *, owned: bool, prefix: str, schema: str | None, migrate: schema.Migrate
+        self,
+        engine: AsyncEngine,
+        *,
+        owned: bool,
+        place: str,
+        prefix: str,
+        schema: str | None,
+        migrate: schema.Migrate,
     ) -> None:
         self._engine = engine
         self._owned = owned
+        self._place = place
         self._migrate = migrate
         self._dialect = dialect_of(engine.dialect)
         if schema is not None and not self._dialect.has_schemas:
@@ -35,6 +46,8 @@ class Database:
         self.capabilities = frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         self.identity = ""
         """What tells this database from another, in cursors; known once connected."""
+        self.has_remains = False
+        """Whether items of deleted threads were there when connecting, as after a crash."""
         self._connecting = asyncio.Lock()
 
     @property
@@ -47,8 +60,12 @@ class Database:
         if self.identity:
             return
         async with self._connecting:
-            if not self.identity:
+            if self.identity:
+                return
+            try:
                 self.identity = await self._look()
+            except UnavailableError as error:
+                raise UnavailableError(f"{error}; is the server of {self._place} running?") from error.__cause__
 
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""
@@ -57,22 +74,22 @@ class Database:
             await self._engine.dispose()
 
     async def _look(self) -> str:
-        found, identity = await self._read()
+        found, identity, self.has_remains = await self._read()
         if found != schema.HEAD and self._migrate == "auto" and not schema.is_newer(found):
             await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables))
-            found, identity = await self._read()
+            found, identity, self.has_remains = await self._read()
         if self._migrate != "off":
             schema.check_revision(found)
         if identity is None:
             raise SchemaError("the tables are missing; run `chatstore migrate URL`")
         return identity
 
-    async def _read(self) -> tuple[str, str] | tuple[None, None]:
-        async def read(unit: Unit) -> tuple[str, str] | tuple[None, None]:
+    async def _read(self) -> tuple[str | None, str | None, bool]:
+        async def read(unit: Unit) -> tuple[str | None, str | None, bool]:
             rows = await unit.fetch(statements.READ_DATABASE, {})
-            return (rows[0][0], rows[0][1]) if rows else (None, None)
+            return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else (None, None, False)
 
         try:
             return await self.units.read("connect", read)
         except SchemaError:
-            return None, None
+            return None, None, False

@@ -26,12 +26,15 @@ class Dialect(Protocol):
     """Whether a write is one statement, or a short unit of several on the one writer connection."""
     set_up: tuple[str, ...]
     """What every new connection is told."""
-    begin: str
     migration_start: tuple[str, ...]
     """What opens a migration's transaction and holds back other processes that migrate."""
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         """Return what the templates of the statements are filled in with."""
+        ...
+
+    def begin(self, adapter: Any) -> str:
+        """Return what begins a transaction on the connection that SQLAlchemy adapts."""
         ...
 
     def array(self, values: Sequence[Any]) -> Any:
@@ -58,7 +61,6 @@ class PostgreSQL:
     has_schemas = True
     one_statement = True
     set_up: tuple[str, ...] = ()
-    begin = "BEGIN"
     migration_start: tuple[str, ...] = (
         "SET LOCAL lock_timeout = '10s'",
         "SELECT pg_advisory_xact_lock(hashtext('chatstore migrations'))",
@@ -73,6 +75,10 @@ class PostgreSQL:
             "metadata": "CAST(CAST(:metadata AS text) AS json)",
             "payload": "CAST(CAST(:payload AS text) AS json)",
         }
+
+    def begin(self, adapter: Any) -> str:
+        level = adapter.isolation_level
+        return "BEGIN" if level in (None, "autocommit") else f"BEGIN ISOLATION LEVEL {level.replace('_', ' ')}"
 
     def array(self, values: Sequence[Any]) -> Any:
         return list(values)
@@ -103,7 +109,6 @@ class SQLite:
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = ON",
     )
-    begin = "BEGIN IMMEDIATE"
     migration_start: tuple[str, ...] = ("BEGIN IMMEDIATE",)
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
@@ -114,6 +119,9 @@ class SQLite:
             "metadata": ":metadata",
             "payload": ":payload",
         }
+
+    def begin(self, adapter: Any) -> str:
+        return "BEGIN IMMEDIATE"
 
     def array(self, values: Sequence[Any]) -> Any:
         return json.dumps(list(values))

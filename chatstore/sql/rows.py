@@ -13,11 +13,11 @@ Row = Sequence[Any]
 
 def thread_of(row: Row) -> Thread:
     """Return the thread of a row of ``THREAD_COLUMNS``."""
-    id, title, status, reason, metadata, created_at, updated, revision = row[:8]
+    id, title, status, reason, metadata, created_at, instant, updated, revision = row[:9]
     return Thread.stored(
         id=id,
         title=title,
-        created_at=instants.from_text(created_at),
+        created_at=instants.from_text(created_at, instant),
         updated_at=instants.from_microseconds(updated),
         status=ThreadStatus.model_construct(type=status, reason=reason),
         metadata=payloads.decode(metadata),
@@ -26,13 +26,13 @@ def thread_of(row: Row) -> Thread:
 
 
 def item_of(row: Row, thread_id: str) -> Item:
-    """Return the item of a row of id, type, created_at, position and payload, its payload still text."""
-    id, kind, created_at, position, payload = row[:5]
+    """Return the item of a row of id, type, created_at, instant, position and payload, its payload still text."""
+    id, kind, created_at, instant, position, payload = row[:6]
     return Item.of_payload(
         id=id,
         thread_id=thread_id,
         type=kind,
-        created_at=instants.from_text(created_at),
+        created_at=instants.from_text(created_at, instant),
         position=position,
         payload=payload,
     )
@@ -40,7 +40,7 @@ def item_of(row: Row, thread_id: str) -> Item:
 
 def attachment_of(row: Row) -> Attachment:
     """Return the record of a row of ``ATTACHMENT_COLUMNS``."""
-    id, name, mime_type, size, sha256, state, thread_id, metadata, created_at = row[:9]
+    id, name, mime_type, size, sha256, state, thread_id, metadata, created_at, instant = row[:10]
     return Attachment.stored(
         id=id,
         name=name,
@@ -50,5 +50,5 @@ def attachment_of(row: Row) -> Attachment:
         state=state,
         thread_id=thread_id,
         metadata=payloads.decode(metadata),
-        created_at=instants.from_text(created_at),
+        created_at=instants.from_text(created_at, instant),
     )

@@ -8,11 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateSchema
 
 from chatstore.errors import SchemaError
 from chatstore.sql.dialects import Dialect
-from chatstore.sql.tables import Tables
+from chatstore.sql.engines import make_engine
+from chatstore.sql.tables import Tables, make_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +56,15 @@ def is_newer(found: str | None) -> bool:
 
 async def migrate(engine: AsyncEngine, dialect: Dialect, tables: Tables) -> None:
     """Bring the schema to the newest revision; safe when several processes start at once."""
-    script = await asyncio.to_thread(_load_script, tables)
+    script = await asyncio.to_thread(_load_script)
 
     def upgrade(connection: Connection) -> None:
         for sql in dialect.migration_start:
             connection.exec_driver_sql(sql)
-        _run(script, tables, connection)
+        schema = tables.metadata.schema
+        if schema is not None and not inspect(connection).has_schema(schema):
+            connection.execute(CreateSchema(schema))
+        _run(script, tables, connection=connection)
 
     async with engine.connect() as connection:
         try:
@@ -69,11 +75,14 @@ async def migrate(engine: AsyncEngine, dialect: Dialect, tables: Tables) -> None
             raise
 
 
-def migration_sql(dialect_name: str, tables: Tables) -> str:
+def migration_sql(url: str, *, prefix: str = "chatstore_", schema: str | None = None) -> str:
     """Return the DDL from an empty database to the newest revision, for people who may not run it themselves."""
-    script = _load_script(tables)
+    engine = make_engine(url)
     text = io.StringIO()
-    _run(script, tables, None, dialect_name=dialect_name, output_buffer=text)
+    tables = make_tables(prefix, schema)
+    if schema is not None:
+        text.write(f"{CreateSchema(schema, if_not_exists=True).compile(dialect=engine.dialect)};\n\n")
+    _run(_load_script(), tables, dialect_name=engine.dialect.name, output_buffer=text)
     return text.getvalue()
 
 
@@ -110,7 +119,7 @@ def _names(tables: Tables) -> set[str]:
     return {table.name for table in tables.metadata.sorted_tables} | {tables.version}
 
 
-def _load_script(tables: Tables) -> tuple[Config, ScriptDirectory]:
+def _load_script() -> tuple[Config, ScriptDirectory]:
     """Import Alembic and read the revisions from disk: not a thing for the event loop's thread."""
     config: Config = import_module("alembic.config").Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -120,7 +129,7 @@ def _load_script(tables: Tables) -> tuple[Config, ScriptDirectory]:
     return config, script
 
 
-def _run(loaded: tuple[Config, ScriptDirectory], tables: Tables, connection: Connection | None, **options: Any) -> None:
+def _run(loaded: tuple[Config, ScriptDirectory], tables: Tables, **options: Any) -> None:
     """Run the upgrade; Alembic's context is one per process, and nothing here awaits while it is in use."""
     config, script = loaded
     environment = import_module("alembic.runtime.environment").EnvironmentContext
@@ -128,7 +137,7 @@ def _run(loaded: tuple[Config, ScriptDirectory], tables: Tables, connection: Con
     def upgrade(revision: Any, context: Any) -> Any:
         return script._upgrade_revs("head", revision)
 
-    with environment(config, script, fn=upgrade, as_sql=connection is None, destination_rev="head") as context:
-        configure(context, tables, connection=connection, **options)
+    with environment(config, script, fn=upgrade, as_sql="connection" not in options, destination_rev="head") as context:
+        configure(context, tables, **options)
         with context.begin_transaction():
             context.run_migrations()

@@ -31,6 +31,7 @@ class Written:
 
     position: int
     created_at: str
+    instant: int
 
 
 class Stepwise:
@@ -73,7 +74,7 @@ _WRITE_ITEMS = (
     f" latest_instant = greatest(t.latest_instant, w.instant), {_TOUCHED}"
     " FROM (SELECT max(position) AS position, max(instant) AS instant FROM written) AS w CROSS JOIN gate"
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = gate.key AND w.position IS NOT NULL)"
-    " SELECT gate.key IS NULL, gate.placed OR gate.stale, gate.clash, written.position, written.created_at"
+    " SELECT gate.key IS NULL, gate.placed OR gate.stale, gate.clash, written.position, written.created_at, written.instant"
     " FROM input LEFT JOIN gate ON true LEFT JOIN written ON written.id = input.id ORDER BY input.n"
 )
 
@@ -87,20 +88,20 @@ ADD_ITEMS_AGAIN = _WRITE_ITEMS % ("size = i.size" + _SAME)
 SAVE_NEW_ITEM = _WRITE_ITEMS % (
     "type = excluded.type, size = excluded.size, payload = excluded.payload,"
     f" created_at = CASE WHEN {_UNDATED} THEN i.created_at ELSE excluded.created_at END,"
-    f" instant = CASE WHEN {_UNDATED} THEN i.instant ELSE excluded.instant END"
+    f" instant = CASE WHEN {_UNDATED} OR i.created_at = excluded.created_at THEN i.instant ELSE excluded.instant END"
 )
 
 SAVE_LOADED_ITEM = (
     f"WITH {_LOCKED},"
     " written AS (UPDATE {items} AS i SET type = :type, size = :size, payload = {payload},"
     " created_at = CASE WHEN CAST(:dated AS boolean) THEN :created_at ELSE i.created_at END,"
-    " instant = CASE WHEN CAST(:dated AS boolean) THEN :instant ELSE i.instant END"
+    " instant = CASE WHEN CAST(:dated AS boolean) AND i.created_at <> :created_at THEN :instant ELSE i.instant END"
     " FROM thread WHERE i.tenant = :tenant AND i.user_id = :user_id AND i.thread_key = thread.key"
     " AND i.id = :item_id RETURNING i.position, i.created_at, i.instant),"
     f" touched AS (UPDATE {{threads}} AS t SET latest_instant = greatest(t.latest_instant, written.instant), {_TOUCHED}"
     " FROM thread CROSS JOIN written"
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = thread.key)"
-    " SELECT position, created_at FROM written"
+    " SELECT position, created_at, instant FROM written"
 )
 
 _DELETE = (
@@ -192,7 +193,7 @@ async def write_items(
     if clash or any(row[3] is None for row in rows):
         ids = items[0].id if len(items) == 1 else "one of the items"
         raise ConflictError(f"{operation}: item {ids!r} exists with another created_at")
-    return [Written(row[3], row[4]) for row in rows]
+    return [Written(*row[3:6]) for row in rows]
 
 
 async def save_loaded_item(unit: Unit, keys: Values, item: NewItem) -> Written | None:

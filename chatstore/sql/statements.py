@@ -1,7 +1,7 @@
 """The statements that every database understands; no I/O.
 
 Each names the owner first. ``{threads}`` and the like are filled in by :class:`Statements` for one store's
-tables; what differs between databases (``{now}``, ``{lock}``, ``{ids}``, JSON text as a parameter) comes from the dialect.
+tables; what differs between databases (``{now}``, ``{lock}``, ``{ids}``, JSON as a parameter) is the dialect's.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ def statement(sql: str) -> Statement:
 
 OWNED = "tenant = :tenant AND user_id = :user_id"
 LIVE_THREAD = f"{OWNED} AND id = :thread_id AND deleted IS NULL"
-THREAD_COLUMNS = "id, title, status, reason, CAST(metadata AS text) AS metadata, created_at, updated, revision"
+THREAD_COLUMNS = "id, title, status, reason, CAST(metadata AS text) AS metadata, created_at, instant, updated, revision"
 ATTACHMENT_COLUMNS = (
-    "id, name, mime_type, size, sha256, state, thread_id, CAST(metadata AS text) AS metadata, created_at"
+    "id, name, mime_type, size, sha256, state, thread_id, CAST(metadata AS text) AS metadata, created_at, instant"
 )
 
-READ_DATABASE = "SELECT v.version_num, d.id FROM {version} v CROSS JOIN {database} d"
+READ_DATABASE = (
+    "SELECT v.version_num, d.id, EXISTS (SELECT 1 FROM {threads} WHERE deleted IS NOT NULL)"
+    " FROM {version} v CROSS JOIN {database} d"
+)
+"""The revision, the database's identity, and whether a deleted thread left items behind."""
 
 INSERT_THREAD = (
     "INSERT INTO {threads} (tenant, user_id, key, id, title, status, reason, metadata, created_at, instant,"
@@ -53,7 +57,7 @@ INSERT_THREAD = (
 LOAD_THREAD = f"SELECT {THREAD_COLUMNS} FROM {{threads}} WHERE {LIVE_THREAD}"
 
 LOAD_ITEM = (
-    "SELECT id, type, created_at, position, CAST(payload AS text) FROM {items}"
+    "SELECT id, type, created_at, instant, position, CAST(payload AS text) FROM {items}"
     f" WHERE {OWNED} AND thread_key = (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}) AND id = :item_id"
 )
 
@@ -127,10 +131,11 @@ DELETE_THREAD_ATTACHMENTS = f"DELETE FROM {{attachments}} WHERE {OWNED} AND thre
 HIDDEN_THREAD = "SELECT tenant, user_id, key FROM {threads} WHERE deleted IS NOT NULL ORDER BY deleted LIMIT 1"
 """A deleted thread of any owner whose items are still there: for the sweeper alone."""
 
-DELETE_SOME_ITEMS = (
-    f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND id IN"
-    f" (SELECT id FROM {{items}} WHERE {OWNED} AND thread_key = :key LIMIT :limit) RETURNING id"
+NTH_POSITION = (
+    f"SELECT position FROM {{items}} WHERE {OWNED} AND thread_key = :key ORDER BY position LIMIT 1 OFFSET :limit"
 )
+
+DELETE_ITEMS_BEFORE = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND position < :position"
 
 
 def item_page(order: Order, *, continued: bool) -> str:
@@ -143,14 +148,14 @@ def item_page(order: Order, *, continued: bool) -> str:
     start = f" AND position {sign} :after" if continued else ""
     return (
         f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
-        " candidates AS (SELECT id, type, created_at, position, payload, size FROM {items}"
+        " candidates AS (SELECT id, type, created_at, instant, position, payload, size FROM {items}"
         f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
         f" ORDER BY position {direction} LIMIT :candidates),"
-        " measured AS (SELECT id, type, created_at, position, payload,"
+        " measured AS (SELECT id, type, created_at, instant, position, payload,"
         f" row_number() OVER (ORDER BY position {direction}) AS number,"
         f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
         f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
-        " SELECT page.id, page.type, page.created_at, page.position, CAST(page.payload AS text), page.more"
+        " SELECT page.id, page.type, page.created_at, page.instant, page.position, CAST(page.payload AS text), page.more"
         " FROM thread LEFT JOIN measured AS page"
         f" ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
         f" ORDER BY page.position {direction}"
@@ -165,7 +170,7 @@ def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
     if continued and by == "activity":
         start += " AND updated <= :until"
     return (
-        f"SELECT {THREAD_COLUMNS}, {column}, {{now}} AS now FROM {{threads}}"
+        f"SELECT {THREAD_COLUMNS}, {column} AS sorted_by, {{now}} AS now FROM {{threads}}"
         f" WHERE {OWNED} AND deleted IS NULL{start}"
         f" ORDER BY {column} {direction}, id {direction} LIMIT :candidates"
     )
@@ -174,13 +179,13 @@ def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
 def attachment_page(*, continued: bool) -> str:
     """Return the statement of a page of a thread's attachments; a row without an id where there is none."""
     start = " AND (instant, id) > (:instant, :after_id)" if continued else ""
-    columns = "page.id, name, mime_type, size, sha256, state, thread_id, metadata, created_at"
+    columns = "page.id, name, mime_type, size, sha256, state, thread_id, metadata, created_at, instant"
     return (
         f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
-        f" page AS (SELECT {ATTACHMENT_COLUMNS}, instant FROM {{attachments}}"
+        f" page AS (SELECT {ATTACHMENT_COLUMNS} FROM {{attachments}}"
         f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
         " ORDER BY instant, id LIMIT :candidates)"
-        f" SELECT {columns}, page.instant FROM thread LEFT JOIN page ON 1 = 1 ORDER BY page.instant, page.id"
+        f" SELECT {columns} FROM thread LEFT JOIN page ON 1 = 1 ORDER BY page.instant, page.id"
     )
 
 

@@ -85,8 +85,10 @@ async def add_items(
     drawn, thread = await _draw(unit, keys, thread, new, at)
     await _insert(unit, keys, thread.key, new, drawn)
     await _touch(unit, keys, _with_instants(thread, [*new, *again]))
-    written = {item.id: Written(position, item.created_at) for item, position in zip(new, drawn, strict=True)}
-    written |= {id: Written(row.position, row.created_at) for id, row in stored.items()}
+    written = {
+        item.id: Written(position, item.created_at, item.instant) for item, position in zip(new, drawn, strict=True)
+    }
+    written |= {id: Written(row.position, row.created_at, row.instant) for id, row in stored.items()}
     return [written[item.id] for item in items]
 
 
@@ -96,7 +98,7 @@ async def save_item(unit: Unit, keys: Values, item: NewItem, *, loaded: bool) ->
     stored = await _stored_items(unit, keys, thread.key, [item.id])
     if item.id in stored:
         position = stored[item.id].position
-        item = item if item.dated else _kept_time(item, stored[item.id])
+        item = _kept_time(item, stored[item.id])
         await _replace(unit, keys, thread.key, [item])
     elif loaded:
         raise NotFoundError(f"save_item: no item {item.id!r} in thread {keys['thread_id']!r}")
@@ -104,7 +106,7 @@ async def save_item(unit: Unit, keys: Values, item: NewItem, *, loaded: bool) ->
         (position,), thread = await _draw(unit, keys, thread, [item], None)
         await _insert(unit, keys, thread.key, [item], [position])
     await _touch(unit, keys, _with_instants(thread, [item]))
-    return Written(position, item.created_at)
+    return Written(position, item.created_at, item.instant)
 
 
 async def delete_items(unit: Unit, keys: Values, ids: Sequence[str]) -> None:
@@ -191,12 +193,15 @@ async def save_attachment(
 
 
 async def sweep_some(unit: Unit, limit: int) -> bool:
-    """Remove up to ``limit`` items of a deleted thread, and then the thread; return whether there was one."""
+    """Remove the first ``limit`` items of a deleted thread, the thread with the last; return whether there was one."""
     rows = await unit.fetch(statements.HIDDEN_THREAD, {})
     if not rows:
         return False
     values = dict(zip(("tenant", "user_id", "key"), rows[0], strict=True)) | {"limit": limit}
-    if len(await unit.fetch(statements.DELETE_SOME_ITEMS, values)) < limit:
+    kept = await unit.fetch(statements.NTH_POSITION, values)
+    if kept:
+        await unit.fetch(statements.DELETE_ITEMS_BEFORE, {**values, "position": kept[0][0]})
+    else:
         await unit.fetch(statements.DELETE_THREAD, values)
     return True
 
@@ -264,6 +269,8 @@ def _attachment_values(new: NewAttachment) -> dict[str, Any]:
 
 
 def _kept_time(item: NewItem, stored: _Stored) -> NewItem:
+    if item.dated and item.created_at != stored.created_at:
+        return item
     return replace(item, created_at=stored.created_at, instant=stored.instant)
 
 

@@ -32,8 +32,9 @@ _ROLLBACK = statement("ROLLBACK")
 class Unit:
     """One connection for one unit of work. ``repeated`` says that an earlier try may have committed."""
 
-    def __init__(self, driver: Any, dialect: Dialect, statements: Statements, *, repeated: bool = False) -> None:
-        self._driver = driver
+    def __init__(self, adapter: Any, dialect: Dialect, statements: Statements, *, repeated: bool = False) -> None:
+        self._adapter = adapter
+        self._driver = adapter.driver_connection
         self._statements = statements
         self.dialect = dialect
         self.repeated = repeated
@@ -55,7 +56,7 @@ class Unit:
 
     async def begin(self) -> None:
         """Begin a transaction."""
-        await self.control(self.dialect.begin)
+        await self.control(self.dialect.begin(self._adapter))
         self._in_transaction = True
 
     async def commit(self) -> None:
@@ -125,8 +126,13 @@ class Units:
                 self._idle.set()
 
     async def write(self, operation: str, work: Work[T]) -> T:
-        """Return the result of ``work``, one statement that commits by itself."""
-        return await self._finished(operation, work)
+        """Return the result of ``work``, one statement that commits by itself.
+
+        SQLite's driver may begin a transaction of its own before it, and leave that open: there it is a unit.
+        """
+        if self._dialect.one_statement:
+            return await self._finished(operation, work)
+        return await self.transact(operation, work)
 
     async def transact(self, operation: str, work: Work[T]) -> T:
         """Return the result of ``work``, several statements that commit together."""
@@ -235,7 +241,7 @@ class Units:
         async with AsyncSession(self._engine) as session:
             connection = await session.connection()
             raw = await connection.get_raw_connection()
-            unit = Unit(raw.driver_connection, self._dialect, self._statements, repeated=repeated)
+            unit = Unit(raw.dbapi_connection, self._dialect, self._statements, repeated=repeated)
             try:
                 if "chatstore" not in raw.info:
                     for sql in self._dialect.set_up:

@@ -406,7 +406,7 @@ def _check_same_item(thread: _Conversation, new: NewItem, operation: str) -> Non
 def _put_item(thread: _Conversation, new: NewItem, at: int | None = None) -> _ItemRow:
     stored = thread.items.get(new.id)
     if stored is not None:
-        if not new.dated:
+        if not new.dated or new.created_at == stored.new.created_at:
             new = replace(new, created_at=stored.new.created_at, instant=stored.new.instant)
         row = _ItemRow(new, stored.position)
     else:
@@ -452,7 +452,7 @@ def _thread(row: _ThreadRow) -> Thread:
     return Thread.stored(
         id=row.id,
         title=row.fields.title,
-        created_at=instants.from_text(row.created_at),
+        created_at=instants.from_text(row.created_at, row.instant),
         updated_at=instants.from_microseconds(row.updated),
         status=ThreadStatus.model_construct(type=row.fields.status[0], reason=row.fields.status[1]),
         metadata=payloads.decode(row.fields.metadata),
@@ -465,7 +465,7 @@ def _item(thread_id: str, row: _ItemRow) -> Item:
         id=row.new.id,
         thread_id=thread_id,
         type=row.new.type,
-        created_at=instants.from_text(row.new.created_at),
+        created_at=instants.from_text(row.new.created_at, row.new.instant),
         position=row.position,
         payload=row.new.payload,
     )
@@ -481,7 +481,7 @@ def _attachment(row: _AttachmentRow) -> Attachment:
         state="pending",
         thread_id=row.thread_id,
         metadata=payloads.decode(row.metadata),
-        created_at=instants.from_text(row.created_at),
+        created_at=instants.from_text(row.created_at, row.instant),
     )
 
 

@@ -35,7 +35,7 @@ from chatstore.protocols import Capability, Store
 from chatstore.sql import single, statements, stepwise
 from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.engines import make_engine
+from chatstore.sql.engines import hide_password, make_engine
 from chatstore.sql.rows import attachment_of, item_of, thread_of
 from chatstore.sql.schema import Migrate
 from chatstore.sql.single import Stepwise, Written
@@ -148,7 +148,7 @@ class SQLStore:
         data = [thread_of(row) for row in rows[:limit]]
         if len(rows) <= limit:
             return Page(data=data)
-        value, now = rows[limit - 1][8:]
+        value, now = rows[limit - 1][9:]
         until = start.until if start is not None else now if by == "activity" and order == "asc" else NO_END
         return Page(data=data, has_more=True, after=listing.cursor(value, data[-1].id, until))
 
@@ -215,7 +215,7 @@ class SQLStore:
         if rows[0][0] is None:
             return Page(data=[])
         data = [item_of(row, thread_id) for row in rows]
-        has_more = bool(rows[-1][5])
+        has_more = bool(rows[-1][6])
         return Page(data=data, has_more=has_more, after=listing.cursor(data[-1].position) if has_more else None)
 
     def iter_thread_items(
@@ -348,7 +348,8 @@ class SQLStore:
     async def _connect(self) -> None:
         if not self._database.identity:
             await self._database.connect()
-            self._sweep_soon()
+            if self._database.has_remains:
+                self._sweep_soon()
 
     async def _read(self, operation: str, work: Work[T]) -> T:
         await self._connect()
@@ -439,8 +440,10 @@ def open_sql(
     url: str | AsyncEngine, *, migrate: Migrate, schema: str | None, prefix: str, max_item_bytes: int
 ) -> SQLStore:
     """Return a store for a URL of SQLite or PostgreSQL, or over a caller's engine, which stays open."""
+    owned = isinstance(url, str)
     engine = make_engine(url) if isinstance(url, str) else url
-    database = Database(engine, owned=isinstance(url, str), prefix=prefix, schema=schema, migrate=migrate)
+    place = hide_password(url) if isinstance(url, str) else engine.url.render_as_string()
+    database = Database(engine, owned=owned, place=place, prefix=prefix, schema=schema, migrate=migrate)
     return SQLStore(database, max_item_bytes=max_item_bytes)
 
 
@@ -459,7 +462,7 @@ def _item(thread_id: str, new: NewItem, written: Written) -> Item:
         id=new.id,
         thread_id=thread_id,
         type=new.type,
-        created_at=from_text(written.created_at),
+        created_at=from_text(written.created_at, written.instant),
         position=written.position,
         payload=new.payload,
     )

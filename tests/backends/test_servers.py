@@ -237,6 +237,16 @@ def test_a_program_that_fails_is_unavailable_with_its_words(
     assert list(temporary_folder.iterdir()) == [program]
 
 
+@pytest.mark.parametrize(("required", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_missing_service_skips_or_fails_where_services_are_required(
+    required: str, outcome: type[BaseException], start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATSTORE_REQUIRE_SERVICES", required)
+    monkeypatch.delenv(ValkeyServer.variable, raising=False)
+    with pytest.raises(outcome, match="no ValkeyServer found"):
+        start_server(ValkeyServer(source="url"))
+
+
 def _ask_valkey(url: str, command: bytes) -> bytes:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:

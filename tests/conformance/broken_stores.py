@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from chatstore import instants
-from chatstore.errors import ChatStoreError, ConflictError, NotFoundError
+from chatstore import inputs, instants
+from chatstore.errors import ConflictError, NotFoundError
 from chatstore.models import Attachment, Item, Page, Thread
 from chatstore.owners import Owner
 from chatstore.protocols import Capability, Store
@@ -232,9 +231,10 @@ class ShowsUncommitted(MemoryStore):
 
 
 class HalvesBatches(MemoryStore):
-    """Adds a batch one by one."""
+    """Adds a batch one by one, once it was looked through."""
 
     async def add_thread_items(self, thread_id: str, items: Sequence[Item], *, owner: Owner) -> list[Item]:
+        inputs.new_items(items, self._max_item_bytes)
         added = []
         for item in items:
             added.append(await self.add_thread_item(thread_id, item, owner=owner))

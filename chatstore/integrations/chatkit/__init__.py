@@ -5,6 +5,9 @@ from __future__ import annotations
 from chatstore.errors import ConfigurationError
 
 try:
+    from chatstore.integrations.chatkit.completion import complete_models
+
+    complete_models()
     from chatstore.integrations.chatkit.store import ChatKitStore
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "chatkit":

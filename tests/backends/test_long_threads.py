@@ -1,0 +1,89 @@
+"""No call's cost grows with the length of a thread: a page of 100,000 items costs what a page of 100 does."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chatstore import NotFoundError, UserStore, open_store
+from chatstore.sql.databases import Database
+from chatstore.stores.sql import SQLStore
+
+SHORT, LONG = 100, 100_000
+
+
+@pytest.fixture(params=["sqlite_url", "postgresql_url"])
+def url(request: pytest.FixtureRequest) -> str:
+    found: str = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+async def ann(url: str) -> AsyncIterator[UserStore]:
+    async with open_store(url) as store:
+        ann = store.for_user("ann")
+        await ann.create_thread(id="short")
+        await ann.create_thread(id="long")
+        assert isinstance(store.store, SQLStore)
+        await fill(store.store._database, "short", SHORT)
+        await fill(store.store._database, "long", LONG)
+        yield ann
+
+
+async def fill(database: Database, thread_id: str, count: int) -> None:
+    """Write a history as it would be after ``count`` appends, quicker than by appending."""
+    numbers = (
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)"
+        " INSERT INTO {items} (tenant, user_id, thread_key, id, position, type, created_at, instant, size, payload)"
+        " SELECT tenant, user_id, key, 'item ' || n, n * 1024, 'note', '2026-01-01T00:00:00+00:00', n, 560, {payload}"
+        " FROM {threads} CROSS JOIN numbers WHERE {threads}.id = :thread_id"
+    )
+    touch = "UPDATE {threads} SET last_position = :count * 1024 WHERE id = :thread_id"
+    values: dict[str, Any] = {"count": count, "thread_id": thread_id, "payload": json.dumps({"text": "x" * 540})}
+    for statement in (numbers, touch):
+        await database.units.transact("fill", lambda unit, sql=statement: unit.fetch(sql, values))
+
+
+async def best_time(ann: UserStore, thread_id: str, rounds: int = 40) -> float:
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        await ann.load_thread_items(thread_id, limit=50, order="desc")
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+async def test_a_page_of_a_long_thread_costs_what_a_page_of_a_short_one_does(ann: UserStore) -> None:
+    await best_time(ann, "long"), await best_time(ann, "short")
+    ratios = [await best_time(ann, "long") / await best_time(ann, "short") for _ in range(5)]
+    assert sorted(ratios)[2] <= 1.3, ratios
+
+
+async def test_a_page_of_a_long_thread_takes_little_memory(ann: UserStore) -> None:
+    tracemalloc.start()
+    for order in ("asc", "desc"):
+        page = await ann.load_thread_items("long", limit=1000, order=order)
+        assert len(page.data) == 1000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= 20 * 1024 * 1024
+
+
+async def test_a_long_thread_is_gone_at_once_and_its_items_soon(ann: UserStore) -> None:
+    await ann.delete_thread("long")
+    with pytest.raises(NotFoundError):
+        await ann.load_thread("long")
+    await ann.create_thread(id="long", title="again")
+    assert (await ann.load_thread_items("long")).data == []
+    store = ann._store
+    assert isinstance(store, SQLStore)
+    assert store._sweeping is not None
+    await store._sweeping
+    rows = await store._database.units.read("count", lambda unit: unit.fetch("SELECT count(*) FROM {items}", {}))
+    assert rows[0][0] == SHORT
+    assert len((await ann.load_thread_items("short")).data) == 50
