@@ -13,7 +13,7 @@ help: ## list the verbs
 setup: .venv/.dev ## make the environment for development in .venv
 
 demo: .venv/.demo ## hold two conversations over HTTP, reopen the file, print what was kept
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python -m examples.demo
 
 serve: .venv/.demo ## run the example ChatKit server until Ctrl-C
 	@$(BIN)/python -m examples.chatkit_server

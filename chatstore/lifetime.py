@@ -14,7 +14,7 @@ class Lifetime:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self.closed = False
+        self.closed: bool = False
 
     def enter(self) -> None:
         """Bind on the first call, check on every other.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SkipValidation, ValidationError, model_serializer
+from pydantic import BaseModel, Field, PrivateAttr, SkipValidation, ValidationError, model_serializer
 
 from chatstore import payloads
 from chatstore.errors import InvalidInputError
@@ -18,10 +18,8 @@ ThreadOrder: TypeAlias = Literal["created", "activity"]
 AttachmentState: TypeAlias = Literal["pending", "ready"]
 
 
-class _Model(BaseModel):
+class _Model(BaseModel, frozen=True, extra="forbid"):
     """Frozen; a wrong value raises ``InvalidInputError``, which does not repeat the value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     if not TYPE_CHECKING:
 
@@ -34,7 +32,7 @@ class _Model(BaseModel):
                 raise InvalidInputError(f"{type(self).__name__}.{where}: {first['msg']}") from None
 
 
-class ThreadStatus(_Model):
+class ThreadStatus(_Model, frozen=True):
     """A label on a thread: ``active``, or ``locked`` or ``closed`` with an optional reason.
 
     It is for people and interfaces to see: the store accepts items whatever it says.
@@ -44,7 +42,7 @@ class ThreadStatus(_Model):
     reason: str | None = None
 
 
-class Thread(_Model):
+class Thread(_Model, frozen=True):
     """A conversation.
 
     ``updated_at`` moves with every write to the thread or its items (it may lag by up to one second);
@@ -85,7 +83,7 @@ class Thread(_Model):
         yield "revision", self.revision
 
 
-class Item(_Model):
+class Item(_Model, frozen=True):
     """One entry of a thread.
 
     ``type`` is the writer's own word and ``data`` a JSON object that comes back exactly as given. The store
@@ -175,7 +173,7 @@ class Item(_Model):
             yield name, self.__dict__[name]
 
 
-class Attachment(_Model):
+class Attachment(_Model, frozen=True):
     """The record of a file. Its bytes are in a blob store; ``state``, ``size`` and ``sha256`` belong to the upload."""
 
     id: str
@@ -214,10 +212,8 @@ class Attachment(_Model):
             yield name, self.__dict__[name]
 
 
-class Page(BaseModel, Generic[T]):
+class Page(BaseModel, Generic[T], frozen=True):
     """One page of a listing. ``after`` is the cursor of the next one, ``None`` on the last."""
-
-    model_config = ConfigDict(frozen=True)
 
     data: list[T]
     has_more: bool = False

@@ -24,7 +24,7 @@ class UserStore:
 
     def __init__(self, store: Store, owner: Owner) -> None:
         self._store = store
-        self.owner = check_owner(owner)
+        self.owner: Owner = check_owner(owner)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -12,7 +12,7 @@ from chatstore.protocols import Capability
 from chatstore.sql import schema, statements
 from chatstore.sql.dialects import dialect_of
 from chatstore.sql.statements import Statements
-from chatstore.sql.tables import make_tables
+from chatstore.sql.tables import Tables, make_tables
 from chatstore.sql.units import Unit, Units
 
 
@@ -40,13 +40,15 @@ class Database:
         if schema is not None and not self._dialect.has_schemas:
             raise ConfigurationError(f"schema: {self._dialect.name} has none; choose a prefix instead")
         in_memory = isinstance(engine.pool, StaticPool)
-        self.tables = make_tables(prefix, schema)
+        self.tables: Tables = make_tables(prefix, schema)
         words = self._dialect.words(self.tables, engine.dialect.identifier_preparer)
-        self.units = Units(engine, self._dialect, Statements(words), in_memory=in_memory)
-        self.capabilities = frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
-        self.identity = ""
+        self.units: Units = Units(engine, self._dialect, Statements(words), in_memory=in_memory)
+        self.capabilities: frozenset[Capability] = (
+            frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
+        )
+        self.identity: str = ""
         """What tells this database from another, in cursors; known once connected."""
-        self.has_remains = False
+        self.has_remains: bool = False
         """Whether items of deleted threads were there when connecting, as after a crash."""
         self._connecting = asyncio.Lock()
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
@@ -86,8 +85,8 @@ def migration_sql(url: str, *, prefix: str = "chatstore_", schema: str | None = 
     return text.getvalue()
 
 
-def configure(context: EnvironmentContext, tables: Tables, **options: Any) -> None:
-    """Configure an Alembic context for the tables of one store: its own version table, names and schema."""
+def configure(context: Any, tables: Tables, **options: Any) -> None:
+    """Configure Alembic, by its context object or module, for one store: its tables, version table and schema."""
     context.configure(
         target_metadata=tables.metadata,
         version_table=tables.version,

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import anyio
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -38,7 +38,7 @@ class Unit:
         self._statements = statements
         self.dialect = dialect
         self.repeated = repeated
-        self.broken = False
+        self.broken: bool = False
         self._in_transaction = False
 
     async def fetch(self, template: str, values: Values) -> Sequence[Row]:
@@ -82,7 +82,7 @@ class Unit:
             raise
 
 
-Work = Callable[[Unit], Awaitable[T]]
+Work: TypeAlias = Callable[[Unit], Awaitable[T]]
 
 
 class _Start:
@@ -100,7 +100,7 @@ class Units:
         self._engine = engine
         self._dialect = dialect
         self._statements = statements
-        self.exclusive = in_memory
+        self.exclusive: bool = in_memory
         """Whether a read waits for the end of a block: there is one connection."""
         self._writing = nullcontext() if dialect.one_statement else asyncio.Lock()
         self._reading = self._writing if in_memory else nullcontext()

@@ -260,14 +260,14 @@ _file_changes = st.fixed_dictionaries(
     {}, optional={"name": st.just("new"), "metadata": _small_objects, "thread_id": _thread_ids}
 )
 
-additions = st.one_of(
+additions: st.SearchStrategy[Operation] = st.one_of(
     _operation("add_item", thread_id=_thread_ids, item=_items),
     _operation("add_items", thread_id=_thread_ids, items=st.lists(_items, max_size=4)),
     _operation("delete_items", thread_id=_thread_ids, ids=st.lists(_item_ids, max_size=3)),
 )
 """Writes whose effect shows in ``observe``, so that one can tell afterwards whether they happened."""
 
-operations = st.one_of(
+operations: st.SearchStrategy[Operation] = st.one_of(
     additions,
     additions,
     _operation("create_thread", id=_thread_ids, title=_titles, metadata=_small_objects, created_at=_moments),

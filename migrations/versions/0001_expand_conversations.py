@@ -18,7 +18,7 @@ down_revision = None
 
 def upgrade() -> None:
     prefix, schema = _place()
-    live = {"sqlite_where": sa.text("deleted IS NULL"), "postgresql_where": sa.text("deleted IS NULL")}
+    live: dict[str, Any] = {"sqlite_where": sa.text("deleted IS NULL"), "postgresql_where": sa.text("deleted IS NULL")}
 
     database = f"{prefix}database"
     op.create_table(

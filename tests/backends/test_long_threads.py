@@ -12,6 +12,7 @@ import pytest
 
 from chatstore import NotFoundError, UserStore, open_store
 from chatstore.sql.databases import Database
+from chatstore.sql.units import Unit
 from chatstore.stores.sql import SQLStore
 
 SHORT, LONG = 100, 100_000
@@ -45,8 +46,12 @@ async def fill(database: Database, thread_id: str, count: int) -> None:
     )
     touch = "UPDATE {threads} SET last_position = :count * 1024 WHERE id = :thread_id"
     values: dict[str, Any] = {"count": count, "thread_id": thread_id, "payload": json.dumps({"text": "x" * 540})}
-    for statement in (numbers, touch):
-        await database.units.transact("fill", lambda unit, sql=statement: unit.fetch(sql, values))
+
+    async def write(unit: Unit) -> None:
+        for statement in (numbers, touch):
+            await unit.fetch(statement, values)
+
+    await database.units.transact("fill", write)
 
 
 async def best_time(ann: UserStore, thread_id: str, rounds: int = 40) -> float:

@@ -32,7 +32,7 @@ from broken_stores import (
 )
 from direct_runs import failures, suite
 from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test  # type: ignore[attr-defined]
+from hypothesis.stateful import run_state_machine_as_test
 
 from chatstore.protocols import Capability, Store
 from chatstore.stores.memory import MemoryStore

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from chatstore import ChatStore, Item
 from chatstore.protocols import Store
-from chatstore.testing.store_suite import StoreTests
 
 _SYNCHRONOUS = """
 def test_without_asyncio(chat_store):
@@ -70,7 +69,3 @@ def test_the_plugin_imports_no_database_driver() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout == "[]\n"
-
-
-def test_the_suite_is_collected_only_where_it_is_inherited() -> None:
-    assert not StoreTests.__name__.startswith("Test")

@@ -34,6 +34,7 @@ async def take_one_thing_for_another(ann: UserStore, thread: Thread) -> None:
     await ann.load_threads(after=await ann.load_item("thr_1", "msg_1"))  # type: ignore[arg-type]
     await ann.update_thread(thread.id, status="locked")  # type: ignore[arg-type]
     Item(type="user_message", data=["hi"])  # type: ignore[arg-type]
+    thread.title = "changed in place"  # type: ignore[misc]
 
 
 async def use_a_none(ann: UserStore, page: Page[Item]) -> None:

@@ -9,9 +9,9 @@ try:
 
     complete_models()
     from chatstore.integrations.chatkit.store import ChatKitStore
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "chatkit":
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "chatkit":
         raise
-    raise ConfigurationError('ChatKitStore needs openai-chatkit: pip install "chatstore-py[chatkit]"') from error
+    raise ConfigurationError('ChatKitStore needs openai-chatkit: pip install "chatstore-py[chatkit]"') from _missing
 
-__all__ = ["ChatKitStore"]
+__all__: list[str] = ["ChatKitStore"]

@@ -63,7 +63,7 @@ def bob() -> Context:
     return Context("bob")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def chat_store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh store of each kind."""
     if request.param == "memory":
