@@ -11,8 +11,10 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from chatstore.errors import InvalidInputError
+from chatstore.ids import check_key
 from chatstore.instants import to_microseconds
 from chatstore.models import Item, Order, Page, Thread, ThreadOrder
 from chatstore.owners import Owner
@@ -92,7 +94,7 @@ def after_item(after: str | Item | None, listing: Listing, thread_id: str) -> in
     if not isinstance(after, Item):
         (position,) = listing.position(after)
         return int(position)
-    if after.position is None or after.thread_id != thread_id:
+    if type(after.position) is not int or abs(after.position) > NO_END or after.thread_id != thread_id:
         raise InvalidInputError("after: must be an item that was loaded from this thread")
     return after.position
 
@@ -104,10 +106,10 @@ def after_thread(after: str | Thread | None, listing: Listing, by: ThreadOrder) 
     if not isinstance(after, Thread):
         value, id, until = listing.position(after)
         return ThreadPosition(int(value), str(id), int(until))
-    if after.revision is None:
-        raise InvalidInputError("after: must be a thread that was loaded")
     moment = after.created_at if by == "created" else after.updated_at
-    return ThreadPosition(to_microseconds(moment), after.id, NO_END)
+    if after.revision is None or not isinstance(moment, datetime):
+        raise InvalidInputError("after: must be a thread that was loaded")
+    return ThreadPosition(to_microseconds(moment), check_key(after.id, "after"), NO_END)
 
 
 def after_attachment(after: str | None, listing: Listing) -> tuple[int, str] | None:

@@ -180,8 +180,8 @@ def thread_changes(
     revision: int | None,
 ) -> ThreadChanges:
     """Return the changes of an ``update_thread``."""
-    if revision is not None and type(revision) is not int:
-        raise InvalidInputError("revision: must be an int")
+    if revision is not None and (type(revision) is not int or not 0 <= revision < 2**31):
+        raise InvalidInputError("revision: must be the int of a loaded thread")
     return ThreadChanges(
         title=... if isinstance(title, EllipsisType) else _title(title),
         status=... if isinstance(status, EllipsisType) else _status(status),

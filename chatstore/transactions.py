@@ -1,15 +1,36 @@
-"""Which transaction blocks are open around the running code.
+"""Whose turn it is to write, and which transaction blocks are open around the running code.
 
 A write through the outer store inside its own block would wait for the block's end, and so for itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from chatstore.errors import ConfigurationError
+from chatstore.errors import ConfigurationError, UnavailableError
+
+
+class Turn:
+    """One writer at a time, in the order of asking; who waits longer than ``seconds`` gets ``UnavailableError``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                f"the one writer was not free within {self._seconds:g} s; is a transaction() block kept open?"
+            ) from None
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._lock.release()
 
 
 class _Block:

@@ -65,7 +65,7 @@ class UserStore:
         metadata: dict[str, Any] | EllipsisType = ...,
         revision: int | None = None,
     ) -> Thread:
-        """Write the given fields without a load before; raise ``NotFoundError``, with ``revision`` ``ConflictError``."""
+        """Write the given fields without a load before; raise ``NotFoundError`` or (``revision``) ``ConflictError``."""
         return await self._store.update_thread(
             thread_id, owner=self.owner, title=title, status=status, metadata=metadata, revision=revision
         )

@@ -49,6 +49,10 @@ class Dialect(Protocol):
         """Run one statement for each of the values, inside a transaction."""
         ...
 
+    def is_closed(self, driver: Any) -> bool:
+        """Return whether the connection is known to be closed."""
+        ...
+
     def survives(self, driver: Any, error: BaseException) -> bool:
         """Return whether the connection can be used again after ``error``."""
         ...
@@ -91,6 +95,9 @@ class PostgreSQL:
         rows = [[each[name] for name in statement.names] for each in values]
         await driver.executemany(statement.numbered, rows)
 
+    def is_closed(self, driver: Any) -> bool:
+        return bool(driver.is_closed())
+
     def survives(self, driver: Any, error: BaseException) -> bool:
         # 25006: a primary that became a standby refuses every write until one connects anew.
         state = getattr(error, "sqlstate", None)
@@ -132,6 +139,9 @@ class SQLite:
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         await driver.executemany(statement.sql, [self._timed(statement, each) for each in values])
+
+    def is_closed(self, driver: Any) -> bool:
+        return False
 
     def survives(self, driver: Any, error: BaseException) -> bool:
         # A statement that nobody awaits any more still ends in the connection's own thread, before the next.

@@ -123,6 +123,8 @@ def _sqlite_failure(error: sqlite3.Error) -> Failure:
 
 def _driver_failure(error: BaseException) -> Failure | None:
     if type(error).__module__.partition(".")[0] == "asyncpg":
+        if isinstance(error, ValueError):
+            return Failure(StorageError("the driver refused a value"))
         return Failure(UnavailableError(_LOST), again=True)
     if isinstance(error, exc.SQLAlchemyError):
         return Failure(StorageError("the engine failed"))

@@ -74,7 +74,8 @@ _WRITE_ITEMS = (
     f" latest_instant = greatest(t.latest_instant, w.instant), {_TOUCHED}"
     " FROM (SELECT max(position) AS position, max(instant) AS instant FROM written) AS w CROSS JOIN gate"
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = gate.key AND w.position IS NOT NULL)"
-    " SELECT gate.key IS NULL, gate.placed OR gate.stale, gate.clash, written.position, written.created_at, written.instant"
+    " SELECT gate.key IS NULL, gate.placed OR gate.stale, gate.clash,"
+    " written.position, written.created_at, written.instant"
     " FROM input LEFT JOIN gate ON true LEFT JOIN written ON written.id = input.id ORDER BY input.n"
 )
 
@@ -88,7 +89,8 @@ ADD_ITEMS_AGAIN = _WRITE_ITEMS % ("size = i.size" + _SAME)
 SAVE_NEW_ITEM = _WRITE_ITEMS % (
     "type = excluded.type, size = excluded.size, payload = excluded.payload,"
     f" created_at = CASE WHEN {_UNDATED} THEN i.created_at ELSE excluded.created_at END,"
-    f" instant = CASE WHEN {_UNDATED} OR i.created_at = excluded.created_at THEN i.instant ELSE excluded.instant END"
+    f" instant = CASE WHEN {_UNDATED} OR i.created_at = excluded.created_at"
+    " THEN i.instant ELSE excluded.instant END"
 )
 
 SAVE_LOADED_ITEM = (

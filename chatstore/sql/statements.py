@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chatstore.inputs import MAX_PAGE_BYTES
 from chatstore.models import Order, ThreadOrder
@@ -26,6 +27,7 @@ class Statement:
     """The SQL with ``$1``, ``$2``, ... in place of the names."""
 
 
+@lru_cache
 def statement(sql: str) -> Statement:
     """Return ``sql`` as a statement."""
     names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
@@ -155,8 +157,8 @@ def item_page(order: Order, *, continued: bool) -> str:
         f" row_number() OVER (ORDER BY position {direction}) AS number,"
         f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
         f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
-        " SELECT page.id, page.type, page.created_at, page.instant, page.position, CAST(page.payload AS text), page.more"
-        " FROM thread LEFT JOIN measured AS page"
+        " SELECT page.id, page.type, page.created_at, page.instant, page.position,"
+        " CAST(page.payload AS text), page.more FROM thread LEFT JOIN measured AS page"
         f" ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
         f" ORDER BY page.position {direction}"
     )

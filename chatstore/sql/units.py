@@ -11,12 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppres
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.pool import PoolProxiedConnection
 
 from chatstore.errors import UnavailableError
 from chatstore.sql.dialects import Dialect, Row, Values
 from chatstore.sql.failures import Failure, failure_of
 from chatstore.sql.statements import Statements, statement
+from chatstore.transactions import Turn
 
 T = TypeVar("T")
 
@@ -24,9 +26,6 @@ DEADLINE = 15.0
 """Seconds in which a unit is tried again; a try under way is bounded by its own timeouts."""
 CLOSING = 10.0
 """Seconds that a close waits for units under way."""
-
-_COMMIT = statement("COMMIT")
-_ROLLBACK = statement("ROLLBACK")
 
 
 class Unit:
@@ -102,7 +101,7 @@ class Units:
         self._statements = statements
         self.exclusive: bool = in_memory
         """Whether a read waits for the end of a block: there is one connection."""
-        self._writing = nullcontext() if dialect.one_statement else asyncio.Lock()
+        self._writing = nullcontext() if dialect.one_statement else Turn(DEADLINE)
         self._reading = self._writing if in_memory else nullcontext()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._reads = 0
@@ -238,9 +237,8 @@ class Units:
 
     @asynccontextmanager
     async def _session(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
-        async with AsyncSession(self._engine) as session:
-            connection = await session.connection()
-            raw = await connection.get_raw_connection()
+        async with AsyncExitStack() as stack:
+            connection, raw = await self._connected(stack)
             unit = Unit(raw.dbapi_connection, self._dialect, self._statements, repeated=repeated)
             try:
                 if "chatstore" not in raw.info:
@@ -253,6 +251,18 @@ class Units:
                     with anyio.CancelScope(shield=True):
                         await connection.invalidate()
 
+    async def _connected(self, stack: AsyncExitStack) -> tuple[AsyncConnection, PoolProxiedConnection]:
+        """Return a connection of the pool, none of those that the server closed while they lay there."""
+        while True:
+            session = AsyncSession(self._engine)
+            stack.push_async_exit(session)
+            connection = await session.connection()
+            raw = await connection.get_raw_connection()
+            if not self._dialect.is_closed(raw.driver_connection):
+                return connection, raw
+            await connection.invalidate()
+            await session.close()
+
 
 class BoundUnits:
     """Runs units of work inside an open block: one after another on its connection, none retried."""
@@ -263,7 +273,7 @@ class BoundUnits:
         self._unit = unit
         self._outer = outer
         self._depth = depth
-        self._turn = asyncio.Lock()
+        self._turn = Turn(DEADLINE)
 
     async def read(self, operation: str, work: Work[T]) -> T:
         """Return what ``work`` reads in the block."""

@@ -6,7 +6,6 @@ for a transaction's end, so every call is atomic by itself.
 
 from __future__ import annotations
 
-import asyncio
 from bisect import insort
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -34,9 +33,12 @@ from chatstore.merging import ThreadFields, merge, same_thread
 from chatstore.models import Attachment, Item, Order, Page, Thread, ThreadOrder, ThreadStatus
 from chatstore.owners import Owner, check_owner
 from chatstore.protocols import Capability, Store
-from chatstore.transactions import block_of, check_outside_block
+from chatstore.transactions import Turn, block_of, check_outside_block
 
 T = TypeVar("T")
+
+PATIENCE = 15.0
+"""Seconds that a write waits for the end of somebody's transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class MemoryStore:
         self._spaces: dict[Owner, _Space] = {}
         self._database = new_id("db")
         self._lifetime = Lifetime()
-        self._writing = asyncio.Lock()
+        self._writing = Turn(PATIENCE)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

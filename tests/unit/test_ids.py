@@ -52,7 +52,7 @@ def test_a_key_means_nothing(key: str) -> None:
 
 @pytest.mark.parametrize("key", [*REFUSED_KEYS, None, b"key", Text("key")])
 def test_what_cannot_be_a_key_is_refused_by_the_name_of_its_field(key: Any) -> None:
-    with pytest.raises(InvalidInputError, match="^thread_id: "):
+    with pytest.raises(InvalidInputError, match=r"^thread_id: "):
         check_key(key, "thread_id")
 
 

@@ -29,13 +29,13 @@ def test_the_empty_tenant_is_the_default() -> None:
 
 @pytest.mark.parametrize("user", [*REFUSED_KEYS, *BLANK, None, 0, True, b"ann"])
 def test_whoever_has_no_usable_id_is_refused(user: Any) -> None:
-    with pytest.raises(InvalidInputError, match="^user: "):
+    with pytest.raises(InvalidInputError, match=r"^user: "):
         Owner(user)
 
 
 @pytest.mark.parametrize("tenant", [*(key for key in REFUSED_KEYS if key != ""), *BLANK, None, 0, b"acme"])
 def test_a_tenant_that_is_not_usable_is_refused(tenant: Any) -> None:
-    with pytest.raises(InvalidInputError, match="^tenant: "):
+    with pytest.raises(InvalidInputError, match=r"^tenant: "):
         Owner("ann", tenant)
 
 
@@ -46,7 +46,7 @@ def test_an_owner_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("value", [None, "ann", ("ann", ""), {"user": "ann"}, Owner, SimpleNamespace(user="ann")])
 def test_only_an_owner_is_an_owner(value: object) -> None:
-    with pytest.raises(InvalidInputError, match="^owner: "):
+    with pytest.raises(InvalidInputError, match=r"^owner: "):
         check_owner(value)
     assert check_owner(Owner("ann")) == Owner("ann")
 

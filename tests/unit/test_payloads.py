@@ -41,7 +41,7 @@ def test_what_cannot_come_back_is_refused(name: str) -> None:
 
 
 def test_the_refusal_names_the_field_it_was_asked_about() -> None:
-    with pytest.raises(InvalidInputError, match="^metadata: "):
+    with pytest.raises(InvalidInputError, match=r"^metadata: "):
         payloads.encode({"x": float("nan")}, "metadata")
 
 

@@ -157,6 +157,15 @@ class ListingTests:
         assert len(met) == len(set(met))
         assert set(met) >= {f"t{number}" for number in range(8)} - set(touched)
 
+    @pytest.mark.parametrize("by", BY)
+    async def test_the_longest_ids_can_be_paged_through(self, store: Store, by: ThreadOrder) -> None:
+        """A cursor at a thread whose id is as long as ids may be works as any other."""
+        ids = [character * (255 // len(character.encode())) for character in '"\\\u00e9\u4e2d\U0001f600']
+        for id in ids:
+            await store.create_thread(owner=ANN, id=id, created_at=NOON)
+        pages = await thread_pages(store, ANN, limit=1, by=by)
+        assert sorted(thread.id for page in pages for thread in page.data) == sorted(ids)
+
     async def test_threads_of_every_year_are_listed_in_order(self, store: Store) -> None:
         """The first and the last year of the calendar have their place in a listing by creation."""
         years = [9999, 1, 1970, 2024, 1969, 1900]
