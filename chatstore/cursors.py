@@ -34,7 +34,7 @@ class Listing:
 
     def cursor(self, *position: int | str) -> str:
         """Return the cursor of ``position`` in this listing: ints and strings, as the listing sorts."""
-        body = json.dumps(position, separators=(",", ":")).encode()
+        body = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
         return urlsafe_b64encode(self._digest(body) + body).rstrip(b"=").decode()
 
     def position(self, cursor: object) -> tuple[int | str, ...]:

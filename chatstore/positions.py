@@ -15,6 +15,9 @@ STEP = 1024
 WINDOW = 1000
 """How many of a thread's newest items a placing looks at."""
 
+_FRONT = 2**41
+"""Positions that are free before a thread's first item, for those that turn out to be older."""
+
 
 def appended(now: int, last: int) -> int:
     """Return the position after ``last`` for an append at ``now`` microseconds."""
@@ -26,7 +29,7 @@ def placed(newest: Sequence[tuple[int, int]], instant: int) -> int | None:
 
     ``newest`` are (position, instant) of the newest ``WINDOW + 1`` items in ascending order; one more than the
     window, for the neighbour before it. ``None`` means that no item is later: append. Where no number is left
-    between the two neighbours, the next gap after them is taken.
+    between the two neighbours (a microsecond holds ten placings at the worst), the next gap after them is taken.
     """
     window_start = max(0, len(newest) - WINDOW)
     spot = next((i for i in range(window_start, len(newest)) if newest[i][1] > instant), None)
@@ -34,7 +37,7 @@ def placed(newest: Sequence[tuple[int, int]], instant: int) -> int | None:
         return None
     for i in range(spot, len(newest)):
         after = newest[i][0]
-        before = newest[i - 1][0] if i else after - 2 * STEP
+        before = newest[i - 1][0] if i else after - _FRONT
         position = _between(before, after, instant)
         if position is not None:
             return position

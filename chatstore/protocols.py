@@ -110,8 +110,8 @@ class Store(Protocol):
 
         The same id with the same ``created_at`` (or with none) is the same item: it keeps its place and gets
         the data given last. Another ``created_at`` raises ``ConflictError``. With ``at``, the item is placed
-        before the first of the newest 1,000 items whose creation time is later than ``at``. Raises
-        ``NotFoundError`` when the thread is absent.
+        before the first of the newest 1,000 items whose creation time is later than ``at``; where ten were placed
+        into the same microsecond already, behind that item. Raises ``NotFoundError`` when the thread is absent.
         """
         ...
 

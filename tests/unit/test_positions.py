@@ -40,8 +40,14 @@ def test_the_time_itself_is_the_place_where_it_lies_between_the_neighbours() -> 
     assert placed(newest, NOW + 40) == (NOW + 40) * STEP
 
 
-def test_an_item_before_all_others_leaves_room_before_it() -> None:
-    assert placed([(NOW * STEP, NOW)], 0) == NOW * STEP - STEP
+@pytest.mark.parametrize("step", [-1, 0, 1])
+def test_a_thousand_items_find_room_in_front_of_all_others(step: int) -> None:
+    thread = [(NOW * STEP, NOW)]
+    for number in range(1000):
+        position = placed(thread, step * number)
+        assert position is not None
+        insort(thread, (position, step * number))
+    assert [instant for _, instant in thread] == [*sorted(step * number for number in range(1000)), NOW]
 
 
 _gaps = st.integers(2, 4 * STEP)

@@ -161,8 +161,8 @@ class ListingTests:
     async def test_the_longest_ids_can_be_paged_through(self, store: Store, by: ThreadOrder) -> None:
         """A cursor at a thread whose id is as long as ids may be works as any other."""
         ids = [character * (255 // len(character.encode())) for character in '"\\\u00e9\u4e2d\U0001f600']
-        for id in ids:
-            await store.create_thread(owner=ANN, id=id, created_at=NOON)
+        for number, id in enumerate(ids):
+            await store.create_thread(owner=ANN, id=id, created_at=minutes(number))
         pages = await thread_pages(store, ANN, limit=1, by=by)
         assert sorted(thread.id for page in pages for thread in page.data) == sorted(ids)
 
