@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,7 +81,7 @@ def _check_options(migrate: object, schema: object, prefix: object, max_item_byt
         raise ConfigurationError('migrate: must be "auto", "check" or "off"')
     if schema is not None and (not isinstance(schema, str) or not schema):
         raise ConfigurationError("schema: must be the name of a PostgreSQL schema, or None")
-    if not isinstance(prefix, str) or not prefix.replace("_", "a").isalnum() or not prefix.isascii():
-        raise ConfigurationError("prefix: must be ASCII letters, digits and underscores")
+    if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", prefix):
+        raise ConfigurationError("prefix: must be 1 to 40 ASCII letters, digits and underscores")
     if type(max_item_bytes) is not int or max_item_bytes < 1:
         raise ConfigurationError("max_item_bytes: must be an int of 1 or more")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +31,8 @@ HEAD = "0001"
 """The revision that this code works with; a test holds it to the newest one in ``migrations/``."""
 
 Migrate = Literal["auto", "check", "off"]
+
+_turn = threading.Lock()
 
 _PACKAGE = Path(__file__).parent.parent
 _INSTALLED = _PACKAGE / "migrations"
@@ -65,13 +70,27 @@ async def migrate(engine: AsyncEngine, dialect: Dialect, tables: Tables) -> None
             connection.execute(CreateSchema(schema))
         _run(script, tables, connection=connection)
 
-    async with engine.connect() as connection:
+    async with _alembic(), engine.connect() as connection:
         try:
             await connection.run_sync(upgrade)
             await connection.commit()
         except BaseException:
             await connection.invalidate()
             raise
+
+
+@asynccontextmanager
+async def _alembic() -> AsyncIterator[None]:
+    """Hold Alembic's context, of which a process has one, for all its event loops and threads.
+
+    The DDL awaits the database while the context is in use, and another store's must not enter it meanwhile.
+    """
+    while not _turn.acquire(blocking=False):  # noqa: ASYNC110  an event belongs to one loop, the context to all
+        await asyncio.sleep(0.005)
+    try:
+        yield
+    finally:
+        _turn.release()
 
 
 def migration_sql(url: str, *, prefix: str = "chatstore_", schema: str | None = None) -> str:
@@ -81,7 +100,9 @@ def migration_sql(url: str, *, prefix: str = "chatstore_", schema: str | None = 
     tables = make_tables(prefix, schema)
     if schema is not None:
         text.write(f"{CreateSchema(schema, if_not_exists=True).compile(dialect=engine.dialect)};\n\n")
-    _run(_load_script(), tables, dialect_name=engine.dialect.name, output_buffer=text)
+    script = _load_script()
+    with _turn:
+        _run(script, tables, dialect_name=engine.dialect.name, output_buffer=text)
     return text.getvalue()
 
 
@@ -129,7 +150,7 @@ def _load_script() -> tuple[Config, ScriptDirectory]:
 
 
 def _run(loaded: tuple[Config, ScriptDirectory], tables: Tables, **options: Any) -> None:
-    """Run the upgrade; Alembic's context is one per process, and nothing here awaits while it is in use."""
+    """Run the upgrade; the caller holds Alembic's context."""
     config, script = loaded
     environment = import_module("alembic.runtime.environment").EnvironmentContext
 

@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql
 
 _NAMES = {
     "pk": "%(table_name)s_pkey",
-    "fk": "%(table_name)s_%(referred_table_name)s_fkey",
+    "fk": "%(table_name)s_thread_fkey",
 }
 
 

@@ -209,7 +209,11 @@ class Units:
                 finally:
                     start.cut_off = start.cut_off or unit.broken
 
-        return await self.finish(_retried(operation, once), start)
+        try:
+            return await self.finish(_retried(operation, once), start)
+        except UnavailableError as error:
+            error.may_have_committed = start.cut_off
+            raise
 
     async def finish(self, unit: Coroutine[Any, Any, T], start: _Start | None = None) -> T:
         """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.

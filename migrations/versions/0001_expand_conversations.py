@@ -139,6 +139,6 @@ def _of_thread(table: str, threads: str, schema: str | None) -> sa.ForeignKeyCon
     return sa.ForeignKeyConstraint(
         ["tenant", "user_id", "thread_key"],
         [f"{referred}.tenant", f"{referred}.user_id", f"{referred}.key"],
-        name=f"{table}_{threads}_fkey",
+        name=f"{table}_thread_fkey",
         ondelete="CASCADE",
     )

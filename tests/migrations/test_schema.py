@@ -47,7 +47,7 @@ def test_the_code_works_with_the_newest_revision() -> None:
     assert script.get_current_head() == schema.HEAD
 
 
-@pytest.mark.parametrize("place", [{}, {"prefix": "talk_"}], ids=["default", "prefix"])
+@pytest.mark.parametrize("place", [{}, {"prefix": "t" * 40}], ids=["default", "longest prefix"])
 async def test_the_migrated_schema_equals_the_tables(empty_url: str, place: dict[str, str]) -> None:
     async with open_store(empty_url, **place):  # type: ignore[arg-type]
         pass
@@ -152,6 +152,17 @@ async def test_many_stores_of_one_process_migrate_at_once(empty_url: str) -> Non
         await store.aclose()
 
 
+async def test_stores_of_different_databases_migrate_at_once(tmp_path: Path, empty_postgresql_url: str) -> None:
+    """Alembic has one context in a process: two migrations at once would write into each other's database."""
+    urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(8)] + [empty_postgresql_url]
+
+    async def use(url: str) -> str | None:
+        async with open_store(url) as store:
+            return (await store.for_user("ann").create_thread(title=url)).title
+
+    assert await asyncio.gather(*(use(url) for url in urls)) == urls
+
+
 def test_down_and_up_again(sqlite_url: str) -> None:
     alembic = [sys.executable, "-m", "alembic", "-x", f"url={sqlite_url}"]
     for words in (["upgrade", "head"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
@@ -207,6 +218,12 @@ def test_the_command_wants_a_url(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.delenv("CHATSTORE_URL", raising=False)
     assert main(["migrate"]) == 1
     assert "CHATSTORE_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prefix", ["", "a" * 41, "a-b", "é", None, 'a"b'])
+def test_a_prefix_that_no_database_takes_is_refused(prefix: Any) -> None:
+    with pytest.raises(ConfigurationError, match="prefix"):
+        open_store("memory://", prefix=prefix)
 
 
 def test_sqlite_has_no_schemas(sqlite_url: str) -> None:
