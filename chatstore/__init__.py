@@ -8,6 +8,7 @@ from chatstore.errors import (
     ConflictError,
     IntegrityError,
     InvalidInputError,
+    LimitError,
     NotFoundError,
     NotSupportedError,
     SchemaError,
@@ -18,11 +19,12 @@ from chatstore.errors import (
 from chatstore.models import Attachment, Item, Page, Thread, ThreadStatus
 from chatstore.opening import open_store
 from chatstore.owners import Owner
-from chatstore.protocols import Capability, Store
+from chatstore.protocols import BlobStore, Capability, Limits, Store
 from chatstore.users import UserStore
 
 __all__ = [
     "Attachment",
+    "BlobStore",
     "Capability",
     "ChatStore",
     "ChatStoreError",
@@ -32,6 +34,8 @@ __all__ = [
     "IntegrityError",
     "InvalidInputError",
     "Item",
+    "LimitError",
+    "Limits",
     "NotFoundError",
     "NotSupportedError",
     "Owner",

@@ -11,11 +11,10 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from chatstore.errors import InvalidInputError
 from chatstore.ids import check_key
-from chatstore.instants import to_microseconds
+from chatstore.instants import plain, to_microseconds
 from chatstore.models import Item, Order, Page, Thread, ThreadOrder
 from chatstore.owners import Owner
 
@@ -61,7 +60,8 @@ class ThreadPosition:
     """Where a page of threads goes on: after the thread ``id`` with sort value ``value``.
 
     Oldest activity first, a thread that is written to moves to the end, where it would be met again: pages
-    after the first leave out what was active later than ``until``, the time of the first.
+    after the first leave out what was active later than ``until``, the time of the first. A thread that a block
+    had written to before that time, and commits later, can still be met twice.
     """
 
     value: int
@@ -107,9 +107,9 @@ def after_thread(after: str | Thread | None, listing: Listing, by: ThreadOrder) 
         value, id, until = listing.position(after)
         return ThreadPosition(int(value), str(id), int(until))
     moment = after.created_at if by == "created" else after.updated_at
-    if after.revision is None or not isinstance(moment, datetime):
+    if after.revision is None:
         raise InvalidInputError("after: must be a thread that was loaded")
-    return ThreadPosition(to_microseconds(moment), check_key(after.id, "after"), NO_END)
+    return ThreadPosition(to_microseconds(plain(moment, "after")), check_key(after.id, "after"), NO_END)
 
 
 def after_attachment(after: str | None, listing: Listing) -> tuple[int, str] | None:

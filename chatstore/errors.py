@@ -5,6 +5,7 @@
     ChatStoreError
     ├── ConfigurationError        a URL, option or missing extra; says what to install or write
     ├── InvalidInputError         (ValueError) the caller's value, a foreign or broken cursor
+    │   └── LimitError            a file that is too large, of a type not allowed, or over its owner's quota
     ├── NotFoundError             (LookupError) absent, or another owner's: the two cannot be told apart
     ├── ConflictError             an id in use, a revision that moved on
     ├── NotSupportedError         a capability this backend does not declare
@@ -37,6 +38,20 @@ class ConfigurationError(ChatStoreError):
 
 class InvalidInputError(ChatStoreError, ValueError):
     """A value of the caller's that no backend accepts; nothing was written."""
+
+
+class LimitError(InvalidInputError):
+    """A file that a limit forbids; nothing was stored.
+
+    ``limit`` names which: ``file_bytes``, ``owner_bytes``, ``owner_files`` or ``types``.
+    """
+
+    def __init__(self, message: str, limit: str) -> None:
+        super().__init__(message, limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class NotFoundError(ChatStoreError, LookupError):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import EllipsisType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from chatstore import instants, payloads
 from chatstore.errors import ConflictError, InvalidInputError
@@ -26,6 +26,8 @@ MAX_ITEM_BYTES = 8 * 1024 * 1024
 """The default of ``open_store(max_item_bytes=...)``."""
 MAX_TEXT = 1024
 MAX_TYPE = 64
+
+M = TypeVar("M", Thread, Item, Attachment)
 
 _ACTIVE = ThreadStatus()
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
@@ -133,11 +135,7 @@ def check_keys(values: object, what: str) -> list[str]:
 
 def check_at(at: object) -> int | None:
     """Return the instant that an item is placed by, ``None`` for an append."""
-    if at is None:
-        return None
-    if not isinstance(at, datetime):
-        raise InvalidInputError(f"at: must be a datetime, not {type(at).__name__}")
-    return instants.to_microseconds(at)
+    return None if at is None else instants.to_microseconds(instants.plain(at, "at"))
 
 
 def deleted_items(item_ids: object, after: object) -> list[str]:
@@ -160,7 +158,7 @@ def new_thread(
 ) -> NewThread:
     """Return the thread to insert, with an id and a creation time where they are absent."""
     kind, reason = _status(status)
-    moment = instants.now() if created_at is None else created_at
+    moment = instants.now() if created_at is None else instants.plain(created_at)
     return NewThread(
         id=new_id("thr") if id is None else check_key(id, "id"),
         title=_title(title),
@@ -192,8 +190,7 @@ def thread_changes(
 
 def saved_thread(thread: object) -> tuple[str, NewThread | None, ThreadChanges]:
     """Return what ``save_thread`` does: the id, the row to insert if it is a thread built by hand, the changes."""
-    if not isinstance(thread, Thread):
-        raise InvalidInputError(f"thread: must be a Thread, not {type(thread).__name__}")
+    thread = _whole(thread, Thread, "thread")
     by_hand = thread.revision is None
     changed = {"title", "status", "metadata"} if by_hand else thread.model_fields_set
     changes = thread_changes(
@@ -214,15 +211,14 @@ def saved_thread(thread: object) -> tuple[str, NewThread | None, ThreadChanges]:
 
 def new_item(item: object, max_bytes: int) -> NewItem:
     """Return the item to write, with an id and a creation time where they are absent."""
-    if not isinstance(item, Item):
-        raise InvalidInputError(f"item: must be an Item, not {type(item).__name__}")
+    item = _whole(item, Item, "item")
     kind = check_text(item.type, "type", MAX_TYPE)
     undecoded = "data" not in item.__dict__
-    payload = payloads.check_payload(item.payload) if undecoded else payloads.encode(item.data)
+    payload = payloads.check_payload(item.undecoded) if undecoded else payloads.encode(item.data)
     size = len(payload.encode())
     if size > max_bytes:
         raise InvalidInputError(f"data: {size:,} bytes of JSON, more than the {max_bytes:,} of max_item_bytes")
-    moment = instants.now() if item.created_at is None else item.created_at
+    moment = instants.now() if item.created_at is None else instants.plain(item.created_at)
     return NewItem(
         id=new_item_id(kind) if item.id is None else check_key(item.id, "id"),
         type=kind,
@@ -270,9 +266,8 @@ def saved_item(item: object, thread_id: str, max_bytes: int) -> tuple[NewItem, b
 
 def saved_attachment(attachment: object) -> tuple[NewAttachment, bool, AttachmentChanges]:
     """Return what ``save_attachment`` does: the row, whether it may be inserted, and the changes to a stored one."""
-    if not isinstance(attachment, Attachment):
-        raise InvalidInputError(f"attachment: must be an Attachment, not {type(attachment).__name__}")
-    moment = instants.now() if attachment.created_at is None else attachment.created_at
+    attachment = _whole(attachment, Attachment, "attachment")
+    moment = instants.now() if attachment.created_at is None else instants.plain(attachment.created_at)
     thread_id = None if attachment.thread_id is None else check_key(attachment.thread_id, "thread_id")
     new = NewAttachment(
         id=check_key(attachment.id, "id"),
@@ -291,6 +286,18 @@ def saved_attachment(attachment: object) -> tuple[NewAttachment, bool, Attachmen
         metadata=new.metadata if "metadata" in changed else ...,
     )
     return new, by_hand, changes
+
+
+def _whole(model: object, kind: type[M], what: str) -> M:
+    """Return ``model`` when it is one of its kind with every field there, however it was made."""
+    if not isinstance(model, kind):
+        raise InvalidInputError(f"{what}: must be of type {kind.__name__}, not {type(model).__name__}")
+    missing = kind.model_fields.keys() - model.__dict__.keys()
+    if isinstance(model, Item) and model.undecoded is not None:
+        missing.discard("data")
+    if missing:
+        raise InvalidInputError(f"{what}: without {', '.join(sorted(missing))}")
+    return model
 
 
 def _repeated(first: NewItem, again: NewItem) -> NewItem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from chatstore.errors import InvalidInputError
 
@@ -21,13 +21,24 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def to_text(moment: object, what: str = "created_at") -> str:
-    """Return the ISO text of ``moment``: wall time and offset as given, a named zone as its fixed offset.
+def plain(moment: object, what: str = "created_at") -> datetime:
+    """Return the same wall time as a plain ``datetime``, naive or with its offset of this moment, fold kept.
 
-    Raises ``InvalidInputError`` for anything but a ``datetime``.
+    Raises ``InvalidInputError`` for anything but a ``datetime``, and for a zone that does not say its offset.
     """
     if not isinstance(moment, datetime):
         raise InvalidInputError(f"{what}: must be a datetime, not {type(moment).__name__}")
+    try:
+        offset = moment.utcoffset()
+        zone = None if offset is None else timezone(offset)
+    except Exception:
+        raise InvalidInputError(f"{what}: its time zone does not say its offset") from None
+    day = (moment.year, moment.month, moment.day)
+    return datetime(*day, moment.hour, moment.minute, moment.second, moment.microsecond, tzinfo=zone, fold=moment.fold)
+
+
+def to_text(moment: datetime) -> str:
+    """Return the ISO text of a plain time: wall time and offset as given."""
     return moment.isoformat()
 
 

@@ -23,17 +23,21 @@ class Lifetime:
         """
         if self.closed:
             raise ClosedError("the store is closed; open a new one with open_store()")
-        loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._loop, self._process = loop, os.getpid()
-        elif self._process != os.getpid():
+            self._loop, self._process = asyncio.get_running_loop(), os.getpid()
+        else:
+            self.check_home()
+
+    def check_home(self) -> None:
+        """Raise ``ConfigurationError`` in another loop or a forked process than those of the first call."""
+        if self._process != os.getpid():
             raise ConfigurationError(
                 "the store was used before this process was forked; open one in each worker, after the fork"
             )
-        elif self._loop is not loop:
+        if self._loop is not asyncio.get_running_loop():
             raise ConfigurationError("the store belongs to another event loop; open one store in each loop")
 
     @property
-    def used(self) -> bool:
+    def is_bound(self) -> bool:
         """Whether the object was bound by a first call."""
         return self._loop is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import Any
@@ -45,4 +46,9 @@ def merge(stored: ThreadFields, changes: ThreadChanges, thread_id: str, operatio
 
 def same_thread(title: str | None, metadata: dict[str, Any], new: NewThread) -> bool:
     """Return whether a stored thread is the one that is being created, so that creating it again is success."""
-    return title == new.title and metadata == payloads.decode(new.metadata)
+    return title == new.title and _ordered(metadata) == _ordered(payloads.decode(new.metadata))
+
+
+def _ordered(metadata: dict[str, Any]) -> str:
+    """Return text that is equal where the values are, 1 and 1.0 and true told apart, in whatever order of keys."""
+    return json.dumps(metadata, sort_keys=True)

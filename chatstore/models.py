@@ -18,7 +18,7 @@ ThreadOrder: TypeAlias = Literal["created", "activity"]
 AttachmentState: TypeAlias = Literal["pending", "ready"]
 
 
-class _Model(BaseModel, frozen=True, extra="forbid"):
+class _Model(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """Frozen; a wrong value raises ``InvalidInputError``, which does not repeat the value."""
 
     if not TYPE_CHECKING:
@@ -147,11 +147,15 @@ class Item(_Model, frozen=True):
         return item
 
     @property
+    def undecoded(self) -> str | None:
+        """The JSON text of ``data`` as long as ``data`` was not asked for."""
+        return None if "data" in self.__dict__ else self._payload
+
+    @property
     def payload(self) -> str:
         """The JSON text of ``data``: the stored text itself as long as ``data`` was not asked for."""
-        if "data" not in self.__dict__ and self._payload is not None:
-            return self._payload
-        return payloads.encode(self.data)
+        text = self.undecoded
+        return payloads.encode(self.data) if text is None else text
 
     def __iter__(self) -> Any:
         self.data  # noqa: B018

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from chatstore.assembly import ChatStore
 from chatstore.errors import ConfigurationError
 from chatstore.inputs import MAX_ITEM_BYTES
+from chatstore.protocols import BlobStore, Limits
+from chatstore.signing import UrlSigner
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,13 +24,26 @@ _BUILT_IN = {
     "postgresql": "chatstore.stores.sql:open_sql",
 }
 
+_BUILT_IN_BLOBS = {
+    "memory": "chatstore.blobs.memory:open_memory",
+    "file": "chatstore.blobs.local:open_local",
+    "s3": "chatstore.blobs.s3:open_s3",
+}
+
 _GROUP = "chatstore.stores"
 """The entry point group in which other packages register a scheme: ``scheme = "package.module:function"``."""
+
+_BLOB_GROUP = "chatstore.blobs"
+"""The same for the schemes of blob stores."""
 
 
 def open_store(
     url: str | AsyncEngine,
     *,
+    blobs: str | BlobStore | None = None,
+    limits: Limits | None = None,
+    signing_keys: Sequence[bytes] | None = None,
+    public_url: str | None = None,
     migrate: Literal["auto", "check", "off"] = "auto",
     schema: str | None = None,
     prefix: str = "chatstore_",
@@ -41,17 +57,40 @@ def open_store(
     ``SchemaError`` with the command to run, ``off`` does not look. ``schema`` (PostgreSQL) and ``prefix`` say
     where the tables are; ``max_item_bytes`` bounds one item's JSON.
 
+    ``blobs`` says where the bytes of attachments live: ``memory://``, ``file:./folder``,
+    ``s3://bucket/prefix?endpoint_url=...``, ``sql`` (chunks in the store's own database) or a blob store.
+    ``limits`` bounds what an owner may store. ``signing_keys`` and ``public_url`` make URLs for uploads and
+    downloads through the application's own routes, where the blob store cannot presign.
+
     Raises ``ConfigurationError`` for a scheme nobody serves, a missing extra and a wrong option.
     """
-    _check_options(migrate, schema, prefix, max_item_bytes)
+    check_options(migrate, schema, prefix, max_item_bytes)
     options: dict[str, Any] = {
         "migrate": migrate,
         "schema": schema,
         "prefix": prefix,
         "max_item_bytes": max_item_bytes,
     }
-    scheme = _scheme(url)
-    return ChatStore(_opener(scheme)(url, **options))
+    store = _opener(_scheme(url), _BUILT_IN, "url")(url, **options)
+    signer = None if signing_keys is None else UrlSigner(signing_keys)
+    return ChatStore(store, _open_blobs(blobs, store), limits=limits, signer=signer, public_url=public_url)
+
+
+def _open_blobs(blobs: object, store: object) -> BlobStore | None:
+    if blobs is None or isinstance(blobs, BlobStore):
+        return blobs
+    if not isinstance(blobs, str):
+        raise ConfigurationError(f"blobs: must be a URL or a BlobStore, not {type(blobs).__name__}")
+    if blobs == "sql":
+        database = getattr(store, "database", None)
+        if database is None:
+            raise ConfigurationError('blobs: "sql" needs a store in a database; choose "memory://" or "file:./blobs"')
+        return cast("BlobStore", import_module("chatstore.blobs.sql").SQLBlobs(database))
+    return cast("BlobStore", _opener(blobs.partition(":")[0].lower(), _BUILT_IN_BLOBS, "blobs")(blobs))
+
+
+def _is_schema(schema: object) -> bool:
+    return isinstance(schema, str) and re.fullmatch(r"(?!pg_)[A-Za-z0-9_-]{1,63}", schema) is not None
 
 
 def _scheme(url: object) -> str:
@@ -65,22 +104,24 @@ def _scheme(url: object) -> str:
     raise ConfigurationError(f"url: must be a str or an AsyncEngine, not {type(url).__name__}")
 
 
-def _opener(scheme: str) -> Any:
-    place = _BUILT_IN.get(scheme)
+def _opener(scheme: str, built_in: dict[str, str], option: str) -> Any:
+    place = built_in.get(scheme)
     if place is not None:
         module, _, name = place.partition(":")
         return getattr(import_module(module), name)
-    for entry_point in entry_points(group=_GROUP, name=scheme):
+    group = _GROUP if option == "url" else _BLOB_GROUP
+    for entry_point in entry_points(group=group, name=scheme):
         return entry_point.load()
-    known = ", ".join(f"{name}://" for name in sorted(_BUILT_IN))
-    raise ConfigurationError(f"url: nothing serves the scheme {scheme!r}; known are {known}")
+    known = ", ".join(sorted(built_in))
+    raise ConfigurationError(f"{option}: nothing serves the scheme {scheme!r}; known are {known}")
 
 
-def _check_options(migrate: object, schema: object, prefix: object, max_item_bytes: object) -> None:
+def check_options(migrate: object, schema: object, prefix: object, max_item_bytes: object = MAX_ITEM_BYTES) -> None:
+    """Raise ``ConfigurationError`` for an option that no store takes."""
     if migrate not in ("auto", "check", "off"):
         raise ConfigurationError('migrate: must be "auto", "check" or "off"')
-    if schema is not None and (not isinstance(schema, str) or not schema):
-        raise ConfigurationError("schema: must be the name of a PostgreSQL schema, or None")
+    if schema is not None and not _is_schema(schema):
+        raise ConfigurationError("schema: must be 1 to 63 ASCII letters, digits, underscores and hyphens, not pg_...")
     if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", prefix):
         raise ConfigurationError("prefix: must be 1 to 40 ASCII letters, digits and underscores")
     if type(max_item_bytes) is not int or max_item_bytes < 1:

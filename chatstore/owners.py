@@ -37,7 +37,7 @@ class Owner:
 
 def check_owner(owner: object) -> Owner:
     """Return ``owner`` when it is an :class:`Owner`; raise ``InvalidInputError`` for anything else."""
-    if not isinstance(owner, Owner):
+    if type(owner) is not Owner:
         raise InvalidInputError(f"owner: must be an Owner, not {type(owner).__name__}")
     return owner
 

@@ -51,7 +51,7 @@ def check_payload(payload: object, what: str = "payload") -> str:
         raise InvalidInputError(f"{what}: must be a str, not {type(payload).__name__}")
     try:
         data = from_json(payload, allow_inf_nan=False)
-    except ValueError:
+    except (ValueError, TypeError):  # a lone surrogate is a TypeError here
         raise InvalidInputError(f"{what}: must be JSON text") from None
     if type(data) is not dict:
         raise InvalidInputError(f"{what}: must be the JSON text of an object")

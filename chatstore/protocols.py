@@ -9,12 +9,14 @@ second event loop or a forked process) and ``StorageError``; a method names only
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from types import EllipsisType
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, BinaryIO, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 from chatstore.models import Attachment, Item, Order, Page, Thread, ThreadOrder, ThreadStatus
 from chatstore.owners import Owner
@@ -29,6 +31,153 @@ class Capability(str, Enum):
     """An acknowledged write survives a crash of the process, the server and the machine."""
     SHARED = "shared"
     """Several processes may open the same store at once."""
+    PRESIGN_GET = "presign_get"
+    """A blob can be fetched by a URL that carries its own permission."""
+    PRESIGN_PUT = "presign_put"
+    """A blob can be stored by a URL that carries its own permission."""
+    CONDITIONAL_CREATE = "conditional_create"
+    """``put(if_absent=True)`` cannot replace a blob, whoever else writes at the same moment."""
+
+
+BlobSource: TypeAlias = bytes | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
+"""Where bytes come from: themselves, a file by its path or open for reading, or chunk by chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """What is known of a blob: bytes, the store's own tag of this content, and the checksum in hex.
+
+    ``put`` always gives ``sha256``; ``stat`` where the store keeps it. ``modified_at`` is when it was stored.
+    """
+
+    size: int
+    etag: str
+    sha256: str | None = None
+    modified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresignedRequest:
+    """A request that anyone may send until ``expires_at``: the URL, the method, and the headers to send along."""
+
+    url: str
+    method: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+
+@runtime_checkable
+class BlobStore(Protocol):
+    """Bytes under opaque keys: one to eight parts of lower-case letters, digits, ``-`` and ``_``, joined by ``/``.
+
+    Every call may raise ``InvalidInputError`` (before anything is asked), ``ClosedError``, ``ConfigurationError``
+    and ``StorageError``; a method names only what it raises beyond these.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this store can do beyond the minimum."""
+        ...
+
+    async def put(
+        self,
+        key: str,
+        source: BlobSource,
+        *,
+        content_type: str,
+        size: int | None = None,
+        if_absent: bool = False,
+    ) -> BlobInfo:
+        """Store the bytes of ``source`` under ``key``, all of them or, on any error, nothing.
+
+        A blob that is there is replaced in one step; with ``if_absent`` it is kept and ``ConflictError`` raised.
+        With ``size`` given, more or fewer bytes raise ``InvalidInputError``. What an error of ``source`` itself
+        is, it stays.
+        """
+        ...
+
+    def open(
+        self, key: str, *, start: int = 0, end: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Yield the bytes from ``start`` up to, not including, ``end``, chunk by chunk; both are cut to the blob.
+
+        Raises ``NotFoundError`` when absent, on entering, and ``IntegrityError`` where bytes turn out damaged.
+        """
+        ...
+
+    async def read(self, key: str) -> bytes:
+        """Return all bytes of a small blob; raise ``NotFoundError`` when absent."""
+        ...
+
+    async def stat(self, key: str) -> BlobInfo | None:
+        """Return what is known of a blob, ``None`` when absent."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete a blob; quiet when absent."""
+        ...
+
+    def list(self, prefix: str = "") -> AsyncIterator[tuple[str, BlobInfo]]:
+        """Iterate over the blobs whose key begins with ``prefix``, in the order of their keys."""
+        ...
+
+    async def presign_get(
+        self, key: str, *, expires_in: timedelta, download_name: str | None = None
+    ) -> PresignedRequest:
+        """Return a request that fetches the blob, without asking whether it is there.
+
+        Raises ``NotSupportedError`` without ``PRESIGN_GET``. ``expires_in`` is up to seven days.
+        """
+        ...
+
+    async def presign_put(self, key: str, *, size: int, content_type: str, expires_in: timedelta) -> PresignedRequest:
+        """Return a request that stores exactly ``size`` bytes; raise ``NotSupportedError`` without ``PRESIGN_PUT``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the store opened. A second call does nothing."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Return the store."""
+        ...
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What files an owner may store; ``None`` is no limit. ``types`` are MIME types, or families as ``image/*``."""
+
+    file_bytes: int | None = 64 * 1024 * 1024
+    owner_bytes: int | None = None
+    owner_files: int | None = None
+    types: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """An attachment's record with what belongs to its upload.
+
+    ``key`` is where the bytes are (ready) or are expected (pending); ``declared_size`` what the uploader
+    announced; ``sniffed`` the type that the bytes themselves show.
+    """
+
+    attachment: Attachment
+    key: str
+    declared_size: int | None = None
+    sniffed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedDeletion:
+    """Bytes that no record needs any more, waiting to be deleted; ``attempts`` that have failed so far."""
+
+    owner: Owner
+    key: str
+    attempts: int
 
 
 @runtime_checkable
@@ -198,7 +347,73 @@ class Store(Protocol):
         ...
 
     async def delete_attachment(self, attachment_id: str, *, owner: Owner) -> None:
-        """Delete a record; quiet when absent."""
+        """Delete a record and queue its bytes for deletion when no other record has them; quiet when absent."""
+        ...
+
+    async def begin_upload(
+        self,
+        attachment: Attachment,
+        *,
+        owner: Owner,
+        key: str,
+        size: int | None,
+        expires_in: timedelta,
+        limits: Limits,
+    ) -> Attachment:
+        """Insert a pending record whose bytes will be under ``key``, and charge the owner for it.
+
+        ``size`` is what the uploader announced. A record that is not ready within ``expires_in`` is swept.
+        Raises ``ConflictError`` for an id in use, ``NotFoundError`` without the thread, ``LimitError`` over a quota.
+        """
+        ...
+
+    async def load_file(self, attachment_id: str, *, owner: Owner) -> FileRecord:
+        """Return a record with what belongs to its upload; raise ``NotFoundError`` when absent or never begun."""
+        ...
+
+    async def finish_upload(
+        self,
+        attachment_id: str,
+        *,
+        owner: Owner,
+        key: str,
+        size: int,
+        sha256: str,
+        sniffed: str | None,
+        limits: Limits,
+    ) -> Attachment:
+        """Turn a pending record ready, its bytes under ``key``; a key it had before is queued for deletion.
+
+        The same once more is success. Raises ``ConflictError`` where it is ready with other bytes, ``NotFoundError``
+        where the record is gone, and ``LimitError`` over a quota: the bytes are then the caller's to delete.
+        """
+        ...
+
+    async def queue_deletion(self, key: str, *, owner: Owner) -> None:
+        """Queue bytes of an upload that failed for deletion, unless a record has them."""
+        ...
+
+    async def take_deletions(self, *, limit: int, retry_after: timedelta) -> list[QueuedDeletion]:
+        """Return queued deletions that are due, of any owner, and put each off by ``retry_after`` for every try.
+
+        For the sweeper: what it does not acknowledge comes back. Two sweepers do not get the same ones.
+        """
+        ...
+
+    async def acknowledge_deletion(self, deletion: QueuedDeletion) -> None:
+        """Take a deletion off the queue: its bytes are gone, or a record has them."""
+        ...
+
+    async def expire_uploads(self, *, limit: int) -> int:
+        """Delete pending records whose time is over, of any owner, and queue their bytes; return how many."""
+        ...
+
+    async def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the keys that a record has or a queued deletion names, whoever's they are."""
+        ...
+
+    async def list_files(self, *, after: tuple[Owner, str] | None, limit: int) -> list[tuple[Owner, FileRecord]]:
+        """Return ready records of all owners in the order of owner and id, after one of them: for ``verify``."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[Store]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime, timedelta
 from types import EllipsisType
 from typing import Any, TypeVar
 
+from chatstore.attachments import Attachments
+from chatstore.errors import ConfigurationError
+from chatstore.links import Upload
 from chatstore.models import Attachment, Item, Order, Page, Thread, ThreadOrder, ThreadStatus
 from chatstore.owners import Owner, check_owner
-from chatstore.protocols import Capability, Store
+from chatstore.protocols import BlobSource, Capability, Store
 
 T = TypeVar("T")
 
@@ -22,8 +25,9 @@ class UserStore:
     and raises is written on the protocol.
     """
 
-    def __init__(self, store: Store, owner: Owner) -> None:
+    def __init__(self, store: Store, owner: Owner, files: Attachments | None = None) -> None:
         self._store = store
+        self._files = files
         self.owner: Owner = check_owner(owner)
 
     @property
@@ -146,6 +150,93 @@ class UserStore:
     async def delete_attachment(self, attachment_id: str) -> None:
         """Delete a record; quiet when absent."""
         await self._store.delete_attachment(attachment_id, owner=self.owner)
+
+    async def add_attachment(
+        self,
+        name: str,
+        source: BlobSource,
+        *,
+        mime_type: str | None = None,
+        thread_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        size: int | None = None,
+        sha256: str | None = None,
+    ) -> Attachment:
+        """Store a file and return its record, ready; on any error nothing is left of it.
+
+        ``source`` is bytes, a path, a binary file or an (async) iterable of bytes, and streams. ``size`` and
+        ``sha256`` are what the caller expects of it. Raises ``LimitError`` for a file that a limit forbids,
+        ``InvalidInputError`` for bytes that are not the expected ones, ``NotFoundError`` without the thread.
+        """
+        return await self._attachments.add(
+            name,
+            source,
+            owner=self.owner,
+            mime_type=mime_type,
+            thread_id=thread_id,
+            metadata=metadata,
+            size=size,
+            sha256=sha256,
+        )
+
+    async def begin_upload(
+        self,
+        name: str,
+        *,
+        mime_type: str,
+        size: int,
+        thread_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        expires_in: timedelta = timedelta(hours=1),
+    ) -> Upload:
+        """Insert a pending record and return the request by which a client uploads its ``size`` bytes itself.
+
+        Raises ``LimitError``, ``NotFoundError`` without the thread, and ``NotSupportedError`` where no URL can be
+        made.
+        """
+        return await self._attachments.begin(
+            name,
+            owner=self.owner,
+            mime_type=mime_type,
+            size=size,
+            thread_id=thread_id,
+            metadata=metadata,
+            expires_in=expires_in,
+        )
+
+    async def complete_upload(self, attachment_id: str) -> Attachment:
+        """Verify what a client uploaded and turn its record ready; a second time is success.
+
+        Raises ``NotFoundError`` where nothing was uploaded, ``InvalidInputError`` where it is not as announced.
+        """
+        return await self._attachments.complete(attachment_id, owner=self.owner)
+
+    def open_attachment(
+        self, attachment_id: str, *, start: int = 0, end: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Yield the bytes of an attachment, chunk by chunk, from ``start`` up to, not including, ``end``.
+
+        Raises ``NotFoundError`` where it is absent or not uploaded yet, ``IntegrityError`` where its bytes are
+        missing or damaged.
+        """
+        return self._attachments.open(attachment_id, owner=self.owner, start=start, end=end)
+
+    async def attachment_url(
+        self, attachment_id: str, *, expires_in: timedelta, download_name: str | None = None
+    ) -> str:
+        """Return a URL that fetches an attachment, without a session, until it expires; seven days at the most."""
+        return await self._attachments.url(
+            attachment_id, owner=self.owner, expires_in=expires_in, download_name=download_name
+        )
+
+    @property
+    def _attachments(self) -> Attachments:
+        if self._files is None:
+            raise ConfigurationError(
+                "files cannot be part of a transaction, and need open_store(blobs=...);"
+                " use the store outside of the block"
+            )
+        return self._files
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UserStore]:

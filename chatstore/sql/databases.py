@@ -81,7 +81,7 @@ class Database:
             await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables))
             found, identity, self.has_remains = await self._read()
         if self._migrate != "off":
-            schema.check_revision(found)
+            schema.check_revision(found, self.tables)
         if identity is None:
             raise SchemaError("the tables are missing; run `chatstore migrate URL`")
         return identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Protocol
 
 from sqlalchemy.engine.interfaces import Dialect as EngineDialect
@@ -74,6 +75,7 @@ class PostgreSQL:
         return _names(tables, preparer) | {
             "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
             "lock": "FOR NO KEY UPDATE",
+            "skip_locked": "FOR UPDATE SKIP LOCKED",
             "ids": "= ANY(CAST(:ids AS text[]))",
             # As text: how a driver codes its json parameters is the engine's owner's business.
             "metadata": "CAST(CAST(:metadata AS text) AS json)",
@@ -122,6 +124,7 @@ class SQLite:
         return _names(tables, preparer) | {
             "now": ":now",
             "lock": "",
+            "skip_locked": "",
             "ids": "IN (SELECT value FROM json_each(:ids))",
             "metadata": ":metadata",
             "payload": ":payload",
@@ -154,7 +157,9 @@ class SQLite:
 
 def _names(tables: Tables, preparer: Any) -> dict[str, str]:
     made = {
-        name: preparer.format_table(getattr(tables, name)) for name in ("database", "threads", "items", "attachments")
+        field.name: preparer.format_table(getattr(tables, field.name))
+        for field in fields(tables)
+        if field.name not in ("metadata", "prefix")
     }
     schema = tables.metadata.schema
     version = preparer.quote(tables.version)

@@ -31,21 +31,20 @@ def make_engine(url: str) -> AsyncEngine:
 
 
 def hide_password(url: str) -> str:
-    """Return ``url`` without its password, in whichever place it stands."""
-    hidden = re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", url)
+    """Return ``url`` without its password: all that stands before the last ``@``, and what its parameters say."""
+    scheme, _, rest = url.partition(":")
+    hidden = f"{scheme}://***@{rest.rpartition('@')[2]}" if "@" in rest else url
     return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1***", hidden)
 
 
 def _sqlite_engine(url: str) -> AsyncEngine:
     _, _, rest = url.partition(":")
-    try:
-        parsed = make_url(f"sqlite+aiosqlite:{rest}")
-    except Exception as error:
-        raise ConfigurationError("url: write sqlite:///relative.db, sqlite:////absolute.db or sqlite://") from error
-    if parsed.host or parsed.query:
+    if not re.fullmatch(r"//(?:/[^?\x00-\x1f\x7f\ud800-\udfff]*)?", rest):
         raise ConfigurationError(
-            "url: SQLite takes a path alone; write sqlite:///relative.db or sqlite:////absolute.db"
+            "url: SQLite takes a path alone, without a question mark; write sqlite:///relative.db,"
+            " sqlite:////absolute.db or sqlite:// for a database in memory"
         )
+    parsed = make_url(f"sqlite+aiosqlite:{rest}")
     in_memory = parsed.database in (None, "", ":memory:")
     pool = {} if in_memory else {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
     return create_async_engine(
@@ -80,14 +79,10 @@ def _libpq_url(url: str) -> tuple[str, float]:
     """Return the URL as asyncpg reads it, which knows most of libpq's parameters, and the connect timeout."""
     try:
         parts = urlsplit(url)
-        _ = parts.port
     except ValueError:
-        parts = None
-    if parts is None or not url.partition(":")[2].startswith("//"):
-        raise ConfigurationError(
-            f"url: cannot be read: {hide_password(url)}; write postgresql://user:password@host:5432/database,"
-            " with special characters of the password percent-encoded"
-        )
+        raise _unreadable() from None
+    if not url.partition(":")[2].startswith("//") or "@" in parts.path:
+        raise _unreadable()
     query = dict(parse_qsl(parts.query))
     if query.get("channel_binding") == "require":
         raise ConfigurationError("url: channel_binding=require is more than asyncpg can do; write sslmode=verify-full")
@@ -95,6 +90,13 @@ def _libpq_url(url: str) -> tuple[str, float]:
     return (
         urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(kept, quote_via=quote), "")),
         _seconds(query.get("connect_timeout")),
+    )
+
+
+def _unreadable() -> ConfigurationError:
+    return ConfigurationError(
+        "url: cannot be read; write postgresql://user:password@host:5432/database, with special characters of"
+        " the password percent-encoded"
     )
 
 

@@ -123,6 +123,8 @@ def _sqlite_failure(error: sqlite3.Error) -> Failure:
 
 def _driver_failure(error: BaseException) -> Failure | None:
     if type(error).__module__.partition(".")[0] == "asyncpg":
+        if type(error).__name__ == "ClientConfigurationError":
+            return Failure(ConfigurationError(f"url: {error}"))
         if isinstance(error, ValueError):
             return Failure(StorageError("the driver refused a value"))
         return Failure(UnavailableError(_LOST), again=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this code works with; a test holds it to the newest one in ``migrations/``."""
 
 Migrate = Literal["auto", "check", "off"]
@@ -40,10 +40,11 @@ MIGRATIONS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "migration
 """Inside the installed package, else the checkout's own folder."""
 
 
-def check_revision(found: str | None, command: str = "chatstore migrate URL") -> None:
+def check_revision(found: str | None, tables: Tables) -> None:
     """Raise ``SchemaError`` unless the schema is at the revision of this code."""
     if found == HEAD:
         return
+    command = f"chatstore migrate URL{_place(tables)}"
     if found is None:
         raise SchemaError(f"the tables are missing; run `{command}`")
     if is_newer(found):
@@ -51,6 +52,11 @@ def check_revision(found: str | None, command: str = "chatstore migrate URL") ->
             f"the tables are at revision {found}, newer than the {HEAD} of this code; install a newer chatstore-py"
         )
     raise SchemaError(f"the tables are at revision {found}, older than the {HEAD} of this code; run `{command}`")
+
+
+def _place(tables: Tables) -> str:
+    schema = f" --schema {tables.metadata.schema}" if tables.metadata.schema is not None else ""
+    return schema if tables.prefix == "chatstore_" else f"{schema} --prefix {tables.prefix}"
 
 
 def is_newer(found: str | None) -> bool:

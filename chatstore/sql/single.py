@@ -126,12 +126,31 @@ DELETE_ITEMS_AFTER = _DELETE % (
     "EXISTS (SELECT 1 FROM mark)",
 )
 
+_UNCHARGED = (
+    " queued AS (INSERT INTO {deletions} (tenant, user_id, blob_key, due, attempts)"
+    f" SELECT DISTINCT :tenant, :user_id, blob_key, {_NOW}, 0 FROM files WHERE blob_key IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM {attachments} AS b WHERE b.tenant = :tenant AND b.user_id = :user_id"
+    " AND b.blob_key = files.blob_key AND b.id NOT IN (SELECT id FROM files))"
+    " ON CONFLICT (tenant, user_id, blob_key) DO NOTHING),"
+    " uncharged AS (UPDATE {usage} AS u SET files = u.files - gone.files, bytes = u.bytes - gone.bytes"
+    " FROM (SELECT count(*) AS files, coalesce(sum(charge), 0) AS bytes FROM files WHERE blob_key IS NOT NULL)"
+    " AS gone WHERE u.tenant = :tenant AND u.user_id = :user_id AND gone.files > 0)"
+)
+"""Of deleted records: queue the bytes that no other record has, and take the charge off the owner."""
+
+DELETE_ATTACHMENT = (
+    f"WITH files AS (DELETE FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
+    f" RETURNING id, blob_key, charge),{_UNCHARGED} SELECT 1"
+)
+
 DELETE_THREAD = (
     f"WITH {_LOCKED},"
     " long AS MATERIALIZED (SELECT count(*) > :limit AS is_long FROM (SELECT 1 FROM {items} AS i"
     f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread) LIMIT :limit + 1) AS some_items),"
     " files AS (DELETE FROM {attachments} AS a USING thread"
-    " WHERE a.tenant = :tenant AND a.user_id = :user_id AND a.thread_key = thread.key),"
+    " WHERE a.tenant = :tenant AND a.user_id = :user_id AND a.thread_key = thread.key"
+    " RETURNING a.id, a.blob_key, a.charge),"
+    f"{_UNCHARGED},"
     f" hidden AS (UPDATE {{threads}} AS t SET deleted = {_NOW} FROM thread CROSS JOIN long"
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = thread.key AND long.is_long),"
     " gone AS (DELETE FROM {threads} AS t USING thread CROSS JOIN long"
@@ -228,7 +247,7 @@ async def delete_thread(unit: Unit, keys: Values, limit: int) -> bool:
     return bool(rows[0][0])
 
 
-async def change_thread(unit: Unit, keys: Values, changes: ThreadChanges, operation: str) -> Row:
+async def change_thread(unit: Unit, keys: Values, changes: ThreadChanges, operation: str) -> Row | Stepwise:
     """Write the changed fields and return the thread's row; raise as ``update_thread`` does."""
     status = changes.status if isinstance(changes.status, tuple) else (None, None)
     values: dict[str, Any] = {
@@ -247,6 +266,4 @@ async def change_thread(unit: Unit, keys: Values, changes: ThreadChanges, operat
         return row
     if not found:
         raise NotFoundError(f"{operation}: no thread {keys['thread_id']!r}")
-    raise ConflictError(
-        f"{operation}: a field of thread {keys['thread_id']!r} was changed after revision {changes.revision}"
-    )
+    return STEPWISE

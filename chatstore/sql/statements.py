@@ -14,7 +14,7 @@ from functools import lru_cache
 from chatstore.inputs import MAX_PAGE_BYTES
 from chatstore.models import Order, ThreadOrder
 
-_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,6 @@ UPDATE_ATTACHMENT = (
     f" WHERE {OWNED} AND id = :attachment_id"
 )
 
-DELETE_ATTACHMENT = f"DELETE FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
-
 LOCK_ATTACHMENT = f"SELECT {ATTACHMENT_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id {{lock}}"
 
 LOCK_THREAD = (
@@ -128,8 +126,6 @@ DELETE_THREAD = f"DELETE FROM {{threads}} WHERE {OWNED} AND key = :key"
 
 HIDE_THREAD = f"UPDATE {{threads}} SET deleted = {{now}} WHERE {OWNED} AND key = :key"
 
-DELETE_THREAD_ATTACHMENTS = f"DELETE FROM {{attachments}} WHERE {OWNED} AND thread_key = :key"
-
 HIDDEN_THREAD = "SELECT tenant, user_id, key FROM {threads} WHERE deleted IS NOT NULL ORDER BY deleted LIMIT 1"
 """A deleted thread of any owner whose items are still there: for the sweeper alone."""
 
@@ -150,16 +146,18 @@ def item_page(order: Order, *, continued: bool) -> str:
     start = f" AND position {sign} :after" if continued else ""
     return (
         f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
-        " candidates AS (SELECT id, type, created_at, instant, position, payload, size FROM {items}"
+        " candidates AS (SELECT position, size FROM {items}"
         f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
         f" ORDER BY position {direction} LIMIT :candidates),"
-        " measured AS (SELECT id, type, created_at, instant, position, payload,"
+        " measured AS (SELECT position,"
         f" row_number() OVER (ORDER BY position {direction}) AS number,"
         f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
         f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
-        " SELECT page.id, page.type, page.created_at, page.instant, page.position,"
-        " CAST(page.payload AS text), page.more FROM thread LEFT JOIN measured AS page"
+        " SELECT i.id, i.type, i.created_at, i.instant, i.position, CAST(i.payload AS text), page.more"
+        " FROM thread LEFT JOIN measured AS page"
         f" ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
+        " LEFT JOIN {items} AS i ON i.tenant = :tenant AND i.user_id = :user_id"
+        " AND i.thread_key = thread.key AND i.position = page.position"
         f" ORDER BY page.position {direction}"
     )
 

@@ -14,7 +14,7 @@ from chatstore import positions
 from chatstore.errors import ConflictError, NotFoundError
 from chatstore.inputs import AttachmentChanges, NewAttachment, NewItem, ThreadChanges
 from chatstore.merging import ThreadFields, merge
-from chatstore.sql import statements
+from chatstore.sql import files, statements
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.single import COARSE, Written
 from chatstore.sql.units import Unit
@@ -139,7 +139,7 @@ async def delete_thread(unit: Unit, keys: Values, limit: int) -> bool:
     values = {**keys, "key": thread.key, "limit": limit + 1}
     ((count,),) = await unit.fetch(statements.COUNT_ITEMS, values)
     is_long = count > limit
-    await unit.fetch(statements.DELETE_THREAD_ATTACHMENTS, values)
+    await files.delete_of_thread(unit, keys, thread.key)
     await unit.fetch(statements.HIDE_THREAD if is_long else statements.DELETE_THREAD, values)
     return bool(is_long)
 
@@ -171,20 +171,20 @@ async def save_attachment(
 ) -> Row:
     """Insert a pending record or change a stored one, and return its row; raise as ``save_attachment`` does."""
     keys = {**keys, "attachment_id": new.id}
+    if changes.thread_id is not ...:
+        await _lock_found(unit, {**keys, "thread_id": changes.thread_id}, "save_attachment")
     stored = await unit.fetch(statements.LOCK_ATTACHMENT, keys)
-    if not stored and not by_hand:
+    if not stored and by_hand:
+        await unit.fetch(statements.INSERT_ATTACHMENT, {**keys, **_attachment_values(new)})
+        stored = await unit.fetch(statements.LOCK_ATTACHMENT, keys)
+    if not stored:
         raise NotFoundError(f"save_attachment: no attachment {new.id!r}")
-    name, metadata, thread_id = (stored[0][1], stored[0][7], stored[0][6]) if stored else (new.name, new.metadata, None)
+    name, metadata, thread_id = stored[0][1], stored[0][7], stored[0][6]
     if changes.thread_id is not ... and thread_id not in (None, changes.thread_id):
         raise ConflictError(f"save_attachment: attachment {new.id!r} belongs to another thread already")
-    thread_id = thread_id if changes.thread_id is ... else changes.thread_id
-    keys = {**keys, "thread_id": thread_id}
-    if thread_id is not None:
-        await _lock_found(unit, keys, "save_attachment")
-    if not stored:
-        await unit.fetch(statements.INSERT_ATTACHMENT, {**keys, **_attachment_values(new)})
     values = {
         **keys,
+        "thread_id": thread_id if changes.thread_id is ... else changes.thread_id,
         "name": name if changes.name is ... else changes.name,
         "metadata": metadata if changes.metadata is ... else changes.metadata,
     }

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -40,6 +41,10 @@ class Tables:
     threads: Table
     items: Table
     attachments: Table
+    usage: Table
+    deletions: Table
+    blobs: Table
+    chunks: Table
     prefix: str
 
     @property
@@ -85,11 +90,68 @@ def make_tables(prefix: str = "chatstore_", schema: str | None = None) -> Tables
         Column("metadata", _json(), nullable=False),
         Column("created_at", Text, nullable=False),
         Column("instant", BigInteger, nullable=False),
+        Column("blob_key", _key()),
+        Column("sniffed", Text),
+        Column("charge", BigInteger, nullable=False, server_default=text("0")),
+        Column("declared_size", BigInteger),
+        Column("expires", BigInteger),
         PrimaryKeyConstraint("tenant", "user_id", "id"),
         _of_thread(threads),
     )
     Index(f"{prefix}attachments_thread", *_columns(attachments, "tenant user_id thread_key instant id"))
-    return Tables(metadata, database, threads, items, attachments, prefix)
+    Index(f"{prefix}attachments_blob", attachments.c.blob_key)
+    Index(
+        f"{prefix}attachments_expires",
+        attachments.c.expires,
+        sqlite_where=text("expires IS NOT NULL"),
+        postgresql_where=text("expires IS NOT NULL"),
+    )
+    usage = Table(
+        f"{prefix}usage",
+        metadata,
+        *_owner(),
+        Column("files", BigInteger, nullable=False),
+        Column("bytes", BigInteger, nullable=False),
+        PrimaryKeyConstraint("tenant", "user_id"),
+    )
+    deletions = Table(
+        f"{prefix}deletions",
+        metadata,
+        *_owner(),
+        Column("blob_key", _key(), nullable=False),
+        Column("due", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        PrimaryKeyConstraint("tenant", "user_id", "blob_key"),
+    )
+    Index(f"{prefix}deletions_due", deletions.c.due)
+    Index(f"{prefix}deletions_blob", deletions.c.blob_key)
+    blobs, chunks = _blobs(prefix, metadata)
+    return Tables(metadata, database, threads, items, attachments, usage, deletions, blobs, chunks, prefix)
+
+
+def _blobs(prefix: str, metadata: MetaData) -> tuple[Table, Table]:
+    """A blob's row makes its chunks visible: they are written before it, under a number of their own."""
+    blobs = Table(
+        f"{prefix}blobs",
+        metadata,
+        Column("key", _key(), nullable=False),
+        Column("number", BigInteger, nullable=False),
+        Column("size", BigInteger, nullable=False),
+        Column("sha256", Text, nullable=False),
+        Column("modified", BigInteger, nullable=False),
+        PrimaryKeyConstraint("key"),
+    )
+    chunks = Table(
+        f"{prefix}chunks",
+        metadata,
+        Column("key", _key(), nullable=False),
+        Column("number", BigInteger, nullable=False),
+        Column("start", BigInteger, nullable=False),
+        Column("written", BigInteger, nullable=False),
+        Column("data", LargeBinary, nullable=False),
+        PrimaryKeyConstraint("key", "number", "start"),
+    )
+    return blobs, chunks
 
 
 def _threads(name: str, metadata: MetaData) -> Table:

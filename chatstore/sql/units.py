@@ -6,15 +6,16 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
-from chatstore.errors import UnavailableError
+from chatstore.errors import ClosedError, UnavailableError
 from chatstore.sql.dialects import Dialect, Row, Values
 from chatstore.sql.failures import Failure, failure_of
 from chatstore.sql.statements import Statements, statement
@@ -29,7 +30,11 @@ CLOSING = 10.0
 
 
 class Unit:
-    """One connection for one unit of work. ``repeated`` says that an earlier try may have committed."""
+    """One connection for one unit of work.
+
+    ``repeated`` says that an earlier try may have committed; ``failed`` that the database refused a statement, and
+    with it the transaction; ``broken`` that the connection cannot be used again.
+    """
 
     def __init__(self, adapter: Any, dialect: Dialect, statements: Statements, *, repeated: bool = False) -> None:
         self._adapter = adapter
@@ -37,6 +42,7 @@ class Unit:
         self._statements = statements
         self.dialect = dialect
         self.repeated = repeated
+        self.failed: bool = False
         self.broken: bool = False
         self._in_transaction = False
 
@@ -77,6 +83,7 @@ class Unit:
         try:
             return await call
         except BaseException as error:
+            self.failed = True
             self.broken = self.broken or not self.dialect.survives(self._driver, error)
             raise
 
@@ -84,7 +91,7 @@ class Unit:
 Work: TypeAlias = Callable[[Unit], Awaitable[T]]
 
 
-class _Start:
+class Start:
     """How far a write has come: handed to a connection, left by its caller before that, cut off in a try."""
 
     begun = False
@@ -104,37 +111,43 @@ class Units:
         self._writing = nullcontext() if dialect.one_statement else Turn(DEADLINE)
         self._reading = self._writing if in_memory else nullcontext()
         self._under_way: set[asyncio.Task[Any]] = set()
-        self._reads = 0
+        self._closing = False
+        self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def read(self, operation: str, work: Work[T]) -> T:
         """Return what ``work`` reads, in autocommit; a cancellation ends it at once."""
+        start = Start()
 
         async def once() -> T:
+            _check_awaited(start)
             async with self._reading, self._session() as unit:
+                _check_awaited(start)
+                start.begun = True
                 return await work(unit)
 
-        self._reads += 1
-        self._idle.clear()
-        try:
-            return await _retried(operation, once)
-        finally:
-            self._reads -= 1
-            if not self._reads:
-                self._idle.set()
+        with self._counted():
+            if self._has_idle_connection():
+                return await _retried(operation, once)
+            return await self.finish(_retried(operation, once), start, ends_at_once=True)
 
-    async def write(self, operation: str, work: Work[T]) -> T:
+    async def write(self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None) -> T:
         """Return the result of ``work``, one statement that commits by itself.
 
-        SQLite's driver may begin a transaction of its own before it, and leave that open: there it is a unit.
+        A try that was cut off may have committed. Where that makes no difference to anybody's later write, the
+        work is ``repeatable`` and tried again; else it is ``UnavailableError``, and the caller decides.
+        SQLite's driver may begin a transaction of its own before a statement, and leave that open: there it is
+        a unit of several.
         """
         if self._dialect.one_statement:
-            return await self._finished(operation, work)
-        return await self.transact(operation, work)
+            return await self._finished(operation, work, repeatable, start or Start())
+        return await self.transact(operation, work, repeatable=repeatable, start=start)
 
-    async def transact(self, operation: str, work: Work[T]) -> T:
-        """Return the result of ``work``, several statements that commit together."""
+    async def transact(
+        self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None
+    ) -> T:
+        """Return the result of ``work``, several statements that commit together; ``repeatable`` as in a write."""
 
         async def committed(unit: Unit) -> T:
             await unit.begin()
@@ -146,12 +159,12 @@ class Units:
                 raise
             return result
 
-        return await self._finished(operation, committed)
+        return await self._finished(operation, committed, repeatable, start or Start())
 
     @asynccontextmanager
     async def block(self, operation: str) -> AsyncIterator[BoundUnits]:
         """Yield units of work that commit when the block is left, and roll back on any exception; never retried."""
-        start = _Start()
+        start = Start()
         opened = AsyncExitStack()
         units: list[Unit] = []
 
@@ -165,18 +178,19 @@ class Units:
                 units.append(unit)
                 opened.push_async_exit(stack.pop_all())
 
-        async with self._writing:
-            try:
-                await self.finish(_retried(operation, begin), start)
-                yield BoundUnits(units[0], self)
-                await self.finish(_commit(operation, units[0]))
-            except BaseException:
-                # A cancellation may arrive with the begin or the commit itself, which have ended nonetheless.
-                for unit in units:
-                    await self.finish(unit.roll_back())
-                raise
-            finally:
-                await self.finish(opened.aclose())
+        with self._counted():
+            async with self._writing:
+                try:
+                    await self.finish(_retried(operation, begin), start)
+                    yield BoundUnits(units[0], self)
+                    await self.finish(_commit(operation, units[0]))
+                except BaseException:
+                    # A cancellation may arrive with the begin or the commit itself, which have ended nonetheless.
+                    for unit in units:
+                        await self.finish(unit.roll_back())
+                    raise
+                finally:
+                    await self.finish(opened.aclose())
 
     async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a whole block, run again where the database failed it and may not the next time."""
@@ -188,17 +202,16 @@ class Units:
             await self.finish(_retried("migrate", work))
 
     async def close(self) -> None:
-        """Wait a while for what is under way, then end it."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CLOSING)
-        for task in self._under_way:
-            task.cancel()
+        """Refuse what has not begun, wait a while for what is open, then end it."""
+        self._closing = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), CLOSING)
+        while self._under_way:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.wait(self._under_way)
 
-    async def _finished(self, operation: str, work: Work[T]) -> T:
-        start = _Start()
-
+    async def _finished(self, operation: str, work: Work[T], repeatable: bool, start: Start) -> T:
         async def once() -> T:
             _check_awaited(start)
             async with self._writing, self._session(repeated=start.cut_off) as unit:
@@ -209,18 +222,46 @@ class Units:
                 finally:
                     start.cut_off = start.cut_off or unit.broken
 
-        try:
-            return await self.finish(_retried(operation, once), start)
-        except UnavailableError as error:
-            error.may_have_committed = start.cut_off
-            raise
+        def failure(error: BaseException, operation: str) -> Failure | None:
+            found = failure_of(error, operation)
+            if found is None or repeatable or not start.cut_off:
+                return found
+            return replace(found, again=False)
 
-    async def finish(self, unit: Coroutine[Any, Any, T], start: _Start | None = None) -> T:
+        with self._counted():
+            try:
+                return await self.finish(_retried(operation, once, failure), start)
+            except UnavailableError as error:
+                error.may_have_committed = start.cut_off
+                raise
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count what is open, so that a close waits for it; refuse what comes after."""
+        if self._closing:
+            raise closed()
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+    def _has_idle_connection(self) -> bool:
+        pool = self._engine.pool
+        return not isinstance(pool, QueuePool) or pool.checkedin() > 0
+
+    async def finish(
+        self, unit: Coroutine[Any, Any, T], start: Start | None = None, *, ends_at_once: bool = False
+    ) -> T:
         """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.
 
         A task of its own keeps a native cancellation out of the unit, the shielded scope keeps anyio from
         delivering its own again and again. A unit that was left early still gets its connection, so that
-        callers with short deadlines do not throw away one connection each, and then writes nothing.
+        callers with short deadlines do not throw away one connection each, and then does nothing. One that
+        ``ends_at_once`` is itself cancelled when it has begun.
         """
         task = asyncio.ensure_future(unit)
         self._under_way.add(task)
@@ -234,10 +275,14 @@ class Units:
                     cancelled = error
                     if start is not None:
                         start.abandoned = not start.begun
-        if cancelled is None:
-            return task.result()
-        task.add_done_callback(_retrieve)
-        raise cancelled
+                    if ends_at_once and not (start and start.abandoned):
+                        task.cancel()
+        if cancelled is not None:
+            task.add_done_callback(_retrieve)
+            raise cancelled
+        if task.cancelled():
+            raise closed()
+        return task.result()
 
     @asynccontextmanager
     async def _session(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
@@ -280,16 +325,20 @@ class BoundUnits:
         self._turn = Turn(DEADLINE)
 
     async def read(self, operation: str, work: Work[T]) -> T:
-        """Return what ``work`` reads in the block."""
-        async with self._turn:
-            return await _translated(operation, work(self._unit))
+        """Return what ``work`` reads in the block, finished once begun: a statement cut off would end the block."""
+        return await self.transact(operation, work)
 
-    async def write(self, operation: str, work: Work[T]) -> T:
+    async def write(self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None) -> T:
+        """Return the result of ``work`` in the block, finished once begun."""
+        return await self.transact(operation, work)
+
+    async def transact(
+        self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None
+    ) -> T:
         """Return the result of ``work`` in the block, finished once begun."""
         async with self._turn:
-            return await self._outer.finish(_translated(operation, work(self._unit)))
-
-    transact = write
+            check_whole(self._unit, operation)
+            return await self._finished(operation, work(self._unit))
 
     async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a block; only the outermost can be run again."""
@@ -300,17 +349,34 @@ class BoundUnits:
         """Yield the units of a savepoint, released when the block is left, undone on any exception."""
         name = f"chatstore_{self._depth}"
         async with self._turn:
-            await self._outer.finish(_translated(operation, self._unit.control(f"SAVEPOINT {name}")))
+            check_whole(self._unit, operation)
+            await self._finished(operation, self._unit.control(f"SAVEPOINT {name}"))
             try:
                 yield BoundUnits(self._unit, self._outer, self._depth + 1)
+                check_whole(self._unit, operation)
+                await self._finished(operation, self._unit.control(f"RELEASE {name}"))
             except BaseException:
                 if not self._unit.broken:
-                    await self._outer.finish(_translated(operation, self._unit.control(f"ROLLBACK TO {name}")))
+                    await self._finished(operation, self._unit.control(f"ROLLBACK TO {name}"))
+                    self._unit.failed = False
                 raise
-            await self._outer.finish(_translated(operation, self._unit.control(f"RELEASE {name}")))
+
+    async def _finished(self, operation: str, call: Awaitable[T]) -> T:
+        return await self._outer.finish(_translated(operation, call))
 
 
-def _check_awaited(start: _Start) -> None:
+def check_whole(unit: Unit, operation: str) -> None:
+    """Raise ``UnavailableError`` in a block of which a statement failed: the database has given it up."""
+    if unit.failed:
+        raise UnavailableError(f"{operation}: an earlier call of this transaction failed; nothing of it is stored")
+
+
+def closed() -> ClosedError:
+    """Return the error of a call that a close came before."""
+    return ClosedError("the store was closed before the call had ended")
+
+
+def _check_awaited(start: Start) -> None:
     if start.abandoned:
         raise asyncio.CancelledError
 
@@ -355,6 +421,7 @@ async def _translated(operation: str, call: Awaitable[T]) -> T:
 
 
 async def _commit(operation: str, unit: Unit) -> None:
+    check_whole(unit, operation)
     try:
         await _translated(operation, unit.commit())
     except UnavailableError as error:

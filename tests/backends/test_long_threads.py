@@ -31,8 +31,8 @@ async def ann(url: str) -> AsyncIterator[UserStore]:
         await ann.create_thread(id="short")
         await ann.create_thread(id="long")
         assert isinstance(store.store, SQLStore)
-        await fill(store.store._database, "short", SHORT)
-        await fill(store.store._database, "long", LONG)
+        await fill(store.store.database, "short", SHORT)
+        await fill(store.store.database, "long", LONG)
         yield ann
 
 
@@ -89,6 +89,6 @@ async def test_a_long_thread_is_gone_at_once_and_its_items_soon(ann: UserStore) 
     assert isinstance(store, SQLStore)
     assert store._sweeping is not None
     await store._sweeping
-    rows = await store._database.units.read("count", lambda unit: unit.fetch("SELECT count(*) FROM {items}", {}))
+    rows = await store.database.units.read("count", lambda unit: unit.fetch("SELECT count(*) FROM {items}", {}))
     assert rows[0][0] == SHORT
     assert len((await ann.load_thread_items("short")).data) == 50

@@ -71,8 +71,7 @@ async def test_the_tables_can_live_in_a_schema_of_their_own(empty_postgresql_url
         return inspector.get_table_names(schema="Talk"), inspector.get_table_names()
 
     in_schema, elsewhere = await on_connection(empty_postgresql_url, found)
-    names = {"chatstore_version", "chatstore_database", "chatstore_threads", "chatstore_items", "chatstore_attachments"}
-    assert set(in_schema) == names
+    assert set(in_schema) == {table.name for table in make_tables().metadata.sorted_tables} | {"chatstore_version"}
     assert elsewhere == []
 
 
@@ -168,6 +167,26 @@ def test_down_and_up_again(sqlite_url: str) -> None:
     for words in (["upgrade", "head"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
         done = subprocess.run([*alembic, *words], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+async def test_an_older_schema_is_named_and_brought_up_with_its_data(sqlite_url: str) -> None:
+    command = [sys.executable, "-m", "alembic", "-x", f"url={sqlite_url}", "upgrade", "0001"]
+    await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=True, capture_output=True)
+
+    def fill(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(
+            "INSERT INTO chatstore_attachments"
+            " (tenant, user_id, id, name, mime_type, state, metadata, created_at, instant)"
+            " VALUES ('', 'ann', 'a', 'cat.png', 'image/png', 'pending', '{}', '2026-01-01T00:00:00+00:00', 0)"
+        )
+
+    await on_connection(sqlite_url, fill)
+    outdated = open_store(sqlite_url, migrate="check")
+    with pytest.raises(SchemaError, match="at revision 0001, older"):
+        await outdated.for_user("ann").load_threads()
+    await outdated.aclose()
+    async with open_store(sqlite_url) as store:
+        assert (await store.for_user("ann").load_attachment("a")).name == "cat.png"
 
 
 async def test_a_failed_migration_leaves_nothing_and_can_be_run_again(

@@ -11,6 +11,7 @@ from chatstore import errors
 from chatstore.errors import (
     ChatStoreError,
     InvalidInputError,
+    LimitError,
     NotFoundError,
     StorageError,
     UnavailableError,
@@ -28,7 +29,8 @@ def test_every_error_is_in_the_tree_and_public(kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_only_what_may_succeed_later_is_retryable(kind: type[ChatStoreError]) -> None:
-    assert kind("x").retryable is (kind is UnavailableError)
+    error = LimitError("x", "types") if kind is LimitError else kind("x")
+    assert error.retryable is (kind is UnavailableError)
 
 
 def test_errors_are_also_what_python_calls_them() -> None:

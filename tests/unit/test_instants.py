@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -65,7 +65,7 @@ def test_both_passes_of_a_repeated_hour_are_an_hour_apart() -> None:
 
 def test_a_naive_time_keeps_its_pass_of_a_repeated_hour() -> None:
     program = """
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from chatstore.instants import from_text, to_microseconds, to_text
 first, second = datetime(2024, 10, 27, 2, 30), datetime(2024, 10, 27, 2, 30, fold=1)
 print(to_microseconds(second) - to_microseconds(first))
@@ -90,7 +90,39 @@ def test_a_naive_time_stored_in_another_zone_keeps_its_wall_time() -> None:
 @pytest.mark.parametrize("value", [None, "2024-01-01", 5, 5.5, date(2024, 1, 1), UTC])
 def test_only_a_datetime_is_a_time(value: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"^created_at: "):
-        instants.to_text(value)
+        instants.plain(value)
+
+
+class _Odd(tzinfo):
+    def __init__(self, offset: Any) -> None:
+        self._offset = offset
+
+    def utcoffset(self, moment: datetime | None) -> Any:
+        if isinstance(self._offset, Exception):
+            raise self._offset
+        return self._offset
+
+    def dst(self, moment: datetime | None) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "odd"
+
+
+@pytest.mark.parametrize("offset", [RuntimeError("none"), timedelta(hours=30), "+01:00", 5])
+def test_a_zone_that_does_not_say_its_offset_is_refused(offset: Any) -> None:
+    with pytest.raises(InvalidInputError, match="time zone"):
+        instants.plain(datetime(2024, 1, 1, tzinfo=_Odd(offset)))
+
+
+def test_a_time_that_writes_itself_otherwise_is_kept_as_the_time_it_is() -> None:
+    class Talkative(datetime):
+        def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+            return "the first of January"
+
+    moment = Talkative(2024, 1, 1, 12, tzinfo=UTC)
+    text = instants.to_text(instants.plain(moment))
+    assert instants.from_text(text, instants.to_microseconds(moment)) == datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
 def test_now_is_aware_and_the_two_clocks_agree() -> None:

@@ -18,10 +18,10 @@ async def _enter(lifetime: Lifetime) -> None:
 
 async def test_the_first_call_binds_and_the_next_ones_are_let_in() -> None:
     lifetime = Lifetime()
-    assert not lifetime.used
+    assert not lifetime.is_bound
     lifetime.enter()
     lifetime.enter()
-    assert lifetime.used
+    assert lifetime.is_bound
 
 
 async def test_after_the_close_nobody_is_let_in() -> None:

@@ -30,6 +30,9 @@ _known_threads: Recent[threads.KnownThread] = Recent("chatstore_chatkit_threads"
 _known_attachments: Recent[attachments.Values] = Recent("chatstore_chatkit_attachments")
 _renamed_items: Recent[dict[str, list[str]]] = Recent("chatstore_chatkit_items")
 
+DEFAULT_LIMIT = 20
+"""The page size of ChatKit's own server."""
+
 
 class ChatKitStore(Store[TContext]):
     """ChatKit's store on a :class:`~chatstore.ChatStore`, for contexts of any type.
@@ -339,8 +342,11 @@ def _prefix(item_type: StoreItemType) -> str:
     return default_generate_id(item_type).rpartition("_")[0]
 
 
-def _clamped(limit: int) -> int:
-    return min(max(int(limit), 1), inputs.MAX_LIMIT)
+def _clamped(limit: object) -> int:
+    """Return a limit that the core takes; what is no number is the SDK's own default."""
+    if not isinstance(limit, int | float) or limit != limit:
+        return DEFAULT_LIMIT
+    return int(min(max(limit, 1), inputs.MAX_LIMIT))
 
 
 async def _start(after: str | None, load: Callable[[str], Awaitable[Record]]) -> Record | str | None:

@@ -1,0 +1,1 @@
+"""The parts of BlobTests, one file per promise."""

@@ -1,0 +1,65 @@
+"""Blobs in the database pass the whole suite, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+
+from chatstore.blobs.sql import SQLBlobs
+from chatstore.protocols import BlobStore
+from chatstore.stores.sql import open_sql
+from chatstore.testing.blob_suite import BlobTests
+from chatstore.testing.blob_suites.lifecycle import Reopen
+from chatstore.testing.servers import PostgreSQLServer
+
+At = Callable[[str], Reopen]
+
+
+@pytest.fixture
+async def blobs_at() -> AsyncIterator[At]:
+    """Open blob stores on a URL, closed with their databases at the end of the test."""
+    async with AsyncExitStack() as opened:
+
+        def at(url: str) -> Reopen:
+            async def open_blobs() -> BlobStore:
+                store = open_sql(url, migrate="auto", schema=None, prefix="chatstore_", max_item_bytes=1)
+                await opened.enter_async_context(store)
+                return await opened.enter_async_context(SQLBlobs(store.database))
+
+            return open_blobs
+
+        yield at
+
+
+class TestSQLiteBlobs(BlobTests):
+    @pytest.fixture
+    async def blobs(self, sqlite_url: str, blobs_at: At) -> BlobStore:
+        return await blobs_at(sqlite_url)()
+
+    @pytest.fixture
+    def reopen(self, sqlite_url: str, blobs_at: At) -> Reopen:
+        return blobs_at(sqlite_url)
+
+
+@pytest.fixture(scope="module")
+def url(postgresql_server: PostgreSQLServer) -> str:
+    return asyncio.run(postgresql_server.create_database(f"chatstore_blobs_{uuid.uuid4().hex}"))
+
+
+class TestPostgreSQLBlobs(BlobTests):
+    @pytest.fixture
+    async def blobs(self, url: str, blobs_at: At) -> BlobStore:
+        blobs = await blobs_at(url)()
+        connection = await asyncpg.connect(url)
+        await connection.execute("TRUNCATE chatstore_blobs, chatstore_chunks")
+        await connection.close()
+        return blobs
+
+    @pytest.fixture
+    def reopen(self, url: str, blobs_at: At) -> Reopen:
+        return blobs_at(url)
