@@ -9,14 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from chatstore.errors import InvalidInputError
 from chatstore.ids import check_key
 from chatstore.instants import plain, to_microseconds
 from chatstore.models import Item, Order, Page, Thread, ThreadOrder
 from chatstore.owners import Owner
+
+R = TypeVar("R")
+
+MAX_PAGE_BYTES = 16 * 1024 * 1024
+"""Bytes of JSON after which a page ends."""
 
 _DIGEST_BYTES = 12
 _MAX_LENGTH = 1024
@@ -118,6 +124,18 @@ def after_attachment(after: str | None, listing: Listing) -> tuple[int, str] | N
         return None
     instant, id = listing.position(after)
     return int(instant), str(id)
+
+
+def bounded(rows: Sequence[R], size_of: Callable[[R], int]) -> list[R]:
+    """Return the first rows of a page, as many as its 16 MiB hold, one at least."""
+    shown: list[R] = []
+    size = 0
+    for row in rows:
+        if size >= MAX_PAGE_BYTES:
+            break
+        size += size_of(row)
+        shown.append(row)
+    return shown
 
 
 async def iterate(load_page: Callable[[str | None], Awaitable[Page[Item]]]) -> AsyncIterator[Item]:

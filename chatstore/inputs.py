@@ -20,7 +20,6 @@ from chatstore.models import Attachment, Item, Thread, ThreadStatus
 MAX_LIMIT = 1000
 MAX_BATCH = 1000
 MAX_BATCH_BYTES = 64 * 1024 * 1024
-MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_ITEM_BYTES = 8 * 1024 * 1024
 """The default of ``open_store(max_item_bytes=...)``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, Field, PrivateAttr, SkipValidation, ValidationError, model_serializer
+from pydantic import BaseModel, Field, PrivateAttr, SkipValidation, Strict, ValidationError, model_serializer
 
 from chatstore import payloads
 from chatstore.errors import InvalidInputError
@@ -16,6 +16,8 @@ T = TypeVar("T")
 Order: TypeAlias = Literal["asc", "desc"]
 ThreadOrder: TypeAlias = Literal["created", "activity"]
 AttachmentState: TypeAlias = Literal["pending", "ready"]
+Text: TypeAlias = Annotated[str, Strict()]
+"""A str and nothing that could be read as one."""
 
 
 class _Model(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -39,7 +41,7 @@ class ThreadStatus(_Model, frozen=True):
     """
 
     type: Literal["active", "locked", "closed"] = "active"
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class Thread(_Model, frozen=True):
@@ -51,8 +53,8 @@ class Thread(_Model, frozen=True):
     writes those fields only. A thread built by hand counts as changed in every field.
     """
 
-    id: str
-    title: str | None = None
+    id: Text
+    title: Text | None = None
     created_at: datetime = Field(default=cast("datetime", None))
     updated_at: datetime = Field(default=cast("datetime", None))
     status: ThreadStatus = ThreadStatus()
@@ -91,9 +93,9 @@ class Item(_Model, frozen=True):
     are typed as a stored item has them, and are ``None`` before.
     """
 
-    id: str = Field(default=cast("str", None))
-    thread_id: str = Field(default=cast("str", None))
-    type: str
+    id: Text = Field(default=cast("str", None))
+    thread_id: Text = Field(default=cast("str", None))
+    type: Text
     created_at: datetime = Field(default=cast("datetime", None))
     data: Annotated[dict[str, Any], SkipValidation]
     position: int = Field(default=cast("int", None))
@@ -180,13 +182,13 @@ class Item(_Model, frozen=True):
 class Attachment(_Model, frozen=True):
     """The record of a file. Its bytes are in a blob store; ``state``, ``size`` and ``sha256`` belong to the upload."""
 
-    id: str
-    name: str
-    mime_type: str
+    id: Text
+    name: Text
+    mime_type: Text
     size: int | None = None
-    sha256: str | None = None
+    sha256: Text | None = None
     state: AttachmentState = "pending"
-    thread_id: str | None = None
+    thread_id: Text | None = None
     metadata: Annotated[dict[str, Any], SkipValidation] = Field(default_factory=dict)
     created_at: datetime = Field(default=cast("datetime", None))
 

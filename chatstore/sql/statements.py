@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chatstore.inputs import MAX_PAGE_BYTES
+from chatstore.cursors import MAX_PAGE_BYTES
 from chatstore.models import Order, ThreadOrder
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")

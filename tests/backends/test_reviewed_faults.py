@@ -248,6 +248,23 @@ async def test_an_option_that_cannot_work_is_named_at_once(postgresql_url: str, 
     await store.aclose()
 
 
+async def test_a_page_of_threads_is_bounded_by_bytes_and_the_next_goes_on(ann: UserStore) -> None:
+    for number in range(280):
+        await ann.create_thread(id=f"{number:03}", metadata={"text": "x" * 65_000})
+    pages = [await ann.load_threads(limit=1000, by="created")]
+    while pages[-1].after is not None:
+        pages.append(await ann.load_threads(limit=1000, by="created", after=pages[-1].after))
+    assert [len(page.data) for page in pages] == [259, 22]
+    assert len({thread.id for page in pages for thread in page.data}) == 281
+
+
+@pytest.mark.parametrize("value", [b"abc", 5, True])
+def test_a_text_of_a_model_is_a_str_and_nothing_like_it(value: Any) -> None:
+    for make in (lambda: Thread(id=value), lambda: Item(type=value, data={}), lambda: note(id=value)):
+        with pytest.raises(InvalidInputError):
+            make()
+
+
 async def test_models_made_without_their_fields_are_refused(ann: UserStore) -> None:
     for item in (Item.model_construct(), Item.model_construct(type="x"), Item.of_payload(type="x", payload="\ud800")):
         with pytest.raises(InvalidInputError):

@@ -177,18 +177,6 @@ def delete_items(thread: Conversation | None, ids: Sequence[str]) -> None:
     touch(thread)
 
 
-def bounded(rows: Sequence[ItemRow]) -> list[ItemRow]:
-    """Return the first rows of a page, as many as its bytes allow, one at least."""
-    shown: list[ItemRow] = []
-    size = 0
-    for row in rows:
-        if size >= inputs.MAX_PAGE_BYTES:
-            break
-        size += row.new.size
-        shown.append(row)
-    return shown
-
-
 def thread_of(row: ThreadRow) -> Thread:
     """Return the model of a row."""
     return Thread.stored(

@@ -17,6 +17,7 @@ from chatstore.cursors import (
     NO_END,
     after_item,
     after_thread,
+    bounded,
     items_of,
     iterate,
     threads_of,
@@ -29,7 +30,6 @@ from chatstore.owners import Owner
 from chatstore.protocols import Capability, Store
 from chatstore.stores.memory.files import MemoryFiles
 from chatstore.stores.memory.spaces import (
-    bounded,
     change_thread,
     check_same_item,
     delete_file,
@@ -122,7 +122,7 @@ class MemoryStore(MemoryFiles):
         if start is not None:
             mark = (start.value, start.id)
             keyed = [(key, row) for key, row in keyed if (key > mark if order == "asc" else key < mark)]
-        shown = keyed[:limit]
+        shown = bounded(keyed[:limit], lambda pair: len(pair[1].fields.metadata))
         if len(keyed) == len(shown):
             return Page(data=[thread_of(row) for _, row in shown])
         if start is None and by == "activity":
@@ -178,7 +178,7 @@ class MemoryStore(MemoryFiles):
         ids = [id for position, id in thread.order if start is None or position > start]
         if order == "desc":
             ids = [id for position, id in reversed(thread.order) if start is None or position < start]
-        shown = bounded([thread.items[id] for id in ids[:limit]])
+        shown = bounded([thread.items[id] for id in ids[:limit]], lambda row: row.new.size)
         data = [item_of(thread_id, row) for row in shown]
         if len(shown) == len(ids):
             return Page(data=data)

@@ -17,6 +17,7 @@ from chatstore.cursors import (
     NO_END,
     after_item,
     after_thread,
+    bounded,
     items_of,
     iterate,
     threads_of,
@@ -131,10 +132,11 @@ class SQLStore(SQLFiles):
             values |= {"value": start.value, "after_id": start.id, "until": start.until}
         statement = statements.thread_page(by, order, continued=start is not None)
         rows = await self._read("load_threads", lambda unit: unit.fetch(statement, values))
-        data = [thread_of(row) for row in rows[:limit]]
-        if len(rows) <= limit:
+        shown = bounded(rows[:limit], lambda row: len(row[4]))
+        data = [thread_of(row) for row in shown]
+        if len(shown) == len(rows):
             return Page(data=data)
-        value, now = rows[limit - 1][9:]
+        value, now = shown[-1][9:]
         until = start.until if start is not None else now if by == "activity" and order == "asc" else NO_END
         return Page(data=data, has_more=True, after=listing.cursor(value, data[-1].id, until))
 
