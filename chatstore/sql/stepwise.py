@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import Any
 
 from chatstore import positions
@@ -171,17 +172,19 @@ async def save_attachment(
 ) -> Row:
     """Insert a pending record or change a stored one, and return its row; raise as ``save_attachment`` does."""
     keys = {**keys, "attachment_id": new.id}
-    if changes.thread_id is not ...:
-        await _lock_found(unit, {**keys, "thread_id": changes.thread_id}, "save_attachment")
+    joined = changes.thread_id
+    thread = None if joined is ... else await _lock(unit, {**keys, "thread_id": joined})
     stored = await unit.fetch(statements.LOCK_ATTACHMENT, keys)
+    _check_one_thread(stored, joined, new.id)
+    if joined is not ... and thread is None:
+        raise NotFoundError(f"save_attachment: no thread {joined!r}")
     if not stored and by_hand:
         await unit.fetch(statements.INSERT_ATTACHMENT, {**keys, **_attachment_values(new)})
         stored = await unit.fetch(statements.LOCK_ATTACHMENT, keys)
+        _check_one_thread(stored, joined, new.id)
     if not stored:
         raise NotFoundError(f"save_attachment: no attachment {new.id!r}")
     name, metadata, thread_id = stored[0][1], stored[0][7], stored[0][6]
-    if changes.thread_id is not ... and thread_id not in (None, changes.thread_id):
-        raise ConflictError(f"save_attachment: attachment {new.id!r} belongs to another thread already")
     values = {
         **keys,
         "thread_id": thread_id if changes.thread_id is ... else changes.thread_id,
@@ -190,6 +193,11 @@ async def save_attachment(
     }
     await unit.fetch(statements.UPDATE_ATTACHMENT, values)
     return (await unit.fetch(statements.LOCK_ATTACHMENT, keys))[0]
+
+
+def _check_one_thread(stored: Sequence[Row], joined: str | EllipsisType, attachment_id: str) -> None:
+    if joined is not ... and stored and stored[0][6] not in (None, joined):
+        raise ConflictError(f"save_attachment: attachment {attachment_id!r} belongs to another thread already")
 
 
 async def sweep_some(unit: Unit, limit: int) -> bool:
