@@ -2,28 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 from devtools import Tab, chromium
+from running import Running, Serve
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server under way."""
-
-    address: str
-    database: Path
-    pid: int
-
-
-Serve: TypeAlias = Callable[[Path], AbstractContextManager[Running]]
 
 
 @contextmanager

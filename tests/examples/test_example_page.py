@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 from chatkit.types import InferenceOptions, ThreadMetadata, UserMessageItem, UserMessageTextContent
-from conftest import Running
 from devtools import Tab
+from running import Running
 
 from chatstore import open_store
 from chatstore.integrations.chatkit import ChatKitStore

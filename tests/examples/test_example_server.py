@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
-from conftest import Running, Serve
+from running import Running, Serve
 
 NEW = "threads.create"
 ADD = "threads.add_user_message"
