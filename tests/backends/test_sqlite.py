@@ -168,11 +168,12 @@ async def test_a_file_that_is_no_database_is_named(path: Path, sqlite_url: str) 
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    before = driver_threads()
     store = open_store(f"sqlite:///{tmp_path}/absent/chat.db")
     with pytest.raises(ConfigurationError, match="does its folder exist"):
         await store.for_user("ann").load_threads()
     await store.aclose()
-    await _driver_threads_end(driver_threads())
+    await _driver_threads_end(driver_threads() - before)
 
 
 async def test_a_store_in_memory_declares_nothing() -> None:
