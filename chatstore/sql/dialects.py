@@ -74,6 +74,7 @@ class PostgreSQL:
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
             "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+            "row": "ctid",
             "lock": "FOR NO KEY UPDATE",
             "skip_locked": "FOR UPDATE SKIP LOCKED",
             "ids": "= ANY(CAST(:ids AS text[]))",
@@ -123,6 +124,7 @@ class SQLite:
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
             "now": ":now",
+            "row": "rowid",
             "lock": "",
             "skip_locked": "",
             "ids": "IN (SELECT value FROM json_each(:ids))",

@@ -140,25 +140,23 @@ def item_page(order: Order, *, continued: bool) -> str:
     """Return the statement of a page of items.
 
     One row at least where the thread exists, with an empty item where there is none to show. ``more`` says
-    that another item follows the row; the sum of sizes ends the page.
+    that another item follows the row; the sum of sizes ends the page. The page's rows are fetched by where they
+    lie (``{row}``), so that no plan, made from whatever statistics, can search the thread for each of them.
     """
     direction, sign = _direction(order)
     start = f" AND position {sign} :after" if continued else ""
     return (
         f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
-        " candidates AS (SELECT position, size FROM {items}"
+        " candidates AS (SELECT {row} AS place, position, size FROM {items}"
         f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
         f" ORDER BY position {direction} LIMIT :candidates),"
-        " measured AS (SELECT position,"
+        " page AS (SELECT place, position,"
         f" row_number() OVER (ORDER BY position {direction}) AS number,"
         f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
         f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
         " SELECT i.id, i.type, i.created_at, i.instant, i.position, CAST(i.payload AS text), page.more"
-        " FROM thread LEFT JOIN measured AS page"
-        f" ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
-        " LEFT JOIN {items} AS i ON i.tenant = :tenant AND i.user_id = :user_id"
-        " AND i.thread_key = thread.key AND i.position = page.position"
-        f" ORDER BY page.position {direction}"
+        f" FROM thread LEFT JOIN page ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
+        f" LEFT JOIN {{items}} AS i ON i.{{row}} = page.place ORDER BY page.position {direction}"
     )
 
 

@@ -63,7 +63,7 @@ class LosesTies(MemoryStore):
         after, by = options.get("after"), options.get("by", "activity")
         page = await super().load_threads(**options)
         if by == "created" and isinstance(after, str):
-            last = self.__dict__.setdefault("times", {})[after]
+            last = self.__dict__.setdefault("times", {}).get(after)
             page = page.model_copy(update={"data": [one for one in page.data if _instant(one) != last]})
         if page.after is not None and page.data:
             self.__dict__.setdefault("times", {})[page.after] = _instant(page.data[-1])
