@@ -139,6 +139,16 @@ class Attachments:
                 raise NotFoundError(f"complete_upload: nothing was uploaded for {attachment_id!r} yet") from error
             return await self._fill(record, key, owner, chunks, record.declared_size, None)
 
+    async def copy(self, attachment_id: str, *, thread_id: str, owner: Owner, id: str | None = None) -> Attachment:
+        """Insert a record of the same bytes in another thread; raise as the store's ``copy_attachment`` does."""
+        return await self._store.copy_attachment(
+            attachment_id,
+            thread_id=thread_id,
+            owner=owner,
+            id=new_id("atc") if id is None else id,
+            limits=self._limits,
+        )
+
     @asynccontextmanager
     async def open(
         self, attachment_id: str, *, owner: Owner, start: int = 0, end: int | None = None

@@ -113,6 +113,19 @@ class SQLFiles(SQLAccess):
         )
         return attachment_of(row)
 
+    async def copy_attachment(
+        self, attachment_id: str, *, thread_id: str, owner: Owner, id: str, limits: Limits
+    ) -> Attachment:
+        self._enter(owner, "copy_attachment", writes=True)
+        keys = owned(
+            owner,
+            copy_id=check_key(id, "id"),
+            attachment_id=check_key(attachment_id, "attachment_id"),
+            thread_id=check_key(thread_id, "thread_id"),
+        )
+        row = await self._steps("copy_attachment", lambda unit: files.copy(unit, keys, limits), repeatable=True)
+        return attachment_of(row)
+
     async def queue_deletion(self, key: str, *, owner: Owner) -> None:
         self._enter(owner, "queue_deletion", writes=True)
         await self._one("queue_deletion", lambda unit: files.queue(unit, owned(owner), key))
