@@ -371,6 +371,10 @@ class Store(Protocol):
         """Return a record with what belongs to its upload; raise ``NotFoundError`` when absent or never begun."""
         ...
 
+    async def load_files(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        """Return up to 1,000 of them in the order of the ids; those absent or never begun are left out."""
+        ...
+
     async def finish_upload(
         self,
         attachment_id: str,

@@ -188,11 +188,12 @@ class UserStore:
         thread_id: str | None = None,
         metadata: dict[str, Any] | None = None,
         expires_in: timedelta = timedelta(hours=1),
+        id: str | None = None,
     ) -> Upload:
         """Insert a pending record and return the request by which a client uploads its ``size`` bytes itself.
 
-        Raises ``LimitError``, ``NotFoundError`` without the thread, and ``NotSupportedError`` where no URL can be
-        made.
+        Raises ``LimitError``, ``NotFoundError`` without the thread, ``ConflictError`` for an ``id`` in use, and
+        ``NotSupportedError`` where no URL can be made.
         """
         return await self._attachments.begin(
             name,
@@ -202,6 +203,7 @@ class UserStore:
             thread_id=thread_id,
             metadata=metadata,
             expires_in=expires_in,
+            id=id,
         )
 
     async def copy_attachment(self, attachment_id: str, *, thread_id: str, id: str | None = None) -> Attachment:

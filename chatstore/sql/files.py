@@ -36,6 +36,8 @@ _CHARGE = (
 
 LOAD_FILE = f"SELECT {FILE_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
 
+LOAD_FILES = f"SELECT {FILE_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id {{ids}} AND blob_key IS NOT NULL"
+
 _LOCK_FILE = f"SELECT {FILE_COLUMNS}, charge FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id {{lock}}"
 
 _READY = (

@@ -115,6 +115,11 @@ class MemoryFiles(MemoryAccess):
             raise NotFoundError(f"load_file: no file of attachment {attachment_id!r}")
         return _file(row)
 
+    async def load_files(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        space = self._read(owner)
+        rows = [space.files.get(id) for id in inputs.check_keys(attachment_ids, "attachment_ids")]
+        return [_file(row) for row in rows if row is not None and row.key is not None]
+
     async def finish_upload(
         self,
         attachment_id: str,

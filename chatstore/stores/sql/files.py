@@ -95,6 +95,16 @@ class SQLFiles(SQLAccess):
             raise NotFoundError(f"load_file: no file of attachment {attachment_id!r}")
         return files.file_of(rows[0])
 
+    async def load_files(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        self._enter(owner, "load_files")
+        ids = inputs.check_keys(attachment_ids, "attachment_ids")
+
+        def load(unit: Unit) -> Awaitable[Sequence[Row]]:
+            return unit.fetch(files.LOAD_FILES, owned(owner, ids=unit.dialect.array(ids)))
+
+        found = {row[0]: row for row in await self._read("load_files", load)}
+        return [files.file_of(found[id]) for id in ids if id in found]
+
     async def finish_upload(
         self,
         attachment_id: str,
