@@ -21,6 +21,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.errors import ClosedError, UnavailableError
+from chatstore.shielding import ended
 from chatstore.sql.dialects import Dialect, Row, Values
 from chatstore.sql.failures import Failure, failure_of
 from chatstore.sql.statements import Statements, statement
@@ -266,28 +267,23 @@ class Units:
     ) -> T:
         """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.
 
-        A task of its own keeps a native cancellation out of the unit, the shielded scope keeps anyio from
-        delivering its own again and again. A unit that was left early still gets its connection, so that
-        callers with short deadlines do not throw away one connection each, and then does nothing. One that
-        ``ends_at_once`` is itself cancelled when it has begun.
+        A unit that was left early still gets its connection, so that callers with short deadlines do not throw
+        away one connection each, and then does nothing. One that ``ends_at_once`` is itself cancelled when it has
+        begun.
         """
         task = asyncio.ensure_future(unit)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while not (task.done() or (start and start.abandoned)):
-                try:
-                    await asyncio.wait([task])
-                except asyncio.CancelledError as error:
-                    cancelled = error
-                    if start is not None:
-                        start.abandoned = not start.begun
-                    if ends_at_once and not (start and start.abandoned):
-                        task.cancel()
-        if cancelled is not None:
-            task.add_done_callback(_retrieve)
-            raise cancelled
+
+        def stays() -> bool:
+            if start is not None and not start.begun:
+                start.abandoned = True
+                return False
+            if ends_at_once:
+                task.cancel()
+            return True
+
+        await ended(task, stays)
         if task.cancelled():
             raise closed()
         return task.result()
@@ -451,8 +447,3 @@ async def _commit(operation: str, unit: Unit) -> None:
         if unit.broken:
             raise UnavailableError(f"{error}; it may have committed", may_have_committed=True) from error.__cause__
         raise
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
