@@ -69,10 +69,11 @@ class Site:
         return await self.web.request(to["method"], to["url"], headers=headers, content=data)
 
     async def upload(self, context: Context, data: bytes = PNG, mime_type: str = "image/png") -> str:
-        """Upload a file in two phases and return its id."""
+        """Upload a file in two phases and return its id; it is ready, as a message that names it makes it."""
         created = await self.create(context, size=len(data), mime_type=mime_type)
         assert (await self.send(created, data)).status_code == 200
         id: str = created["id"]
+        await self.load(context, id)
         return id
 
     async def new_thread(self, context: Context, *attachments: str, text: str = "look") -> str:
