@@ -37,8 +37,12 @@ _TYPES = mimetypes.MimeTypes()
 
 def new_blob_key(owner: Owner) -> str:
     """Return a fresh key: a digest of the owner, then random, so that it cannot be guessed nor meet another's."""
+    return f"{_folder(owner)}{secrets.token_hex(16)}"
+
+
+def _folder(owner: Owner) -> str:
     parts = f"{len(owner.tenant.encode())}:{owner.tenant}{owner.user}"
-    return f"{hashlib.sha256(parts.encode()).hexdigest()}/{secrets.token_hex(16)}"
+    return f"{hashlib.sha256(parts.encode()).hexdigest()}/"
 
 
 class Attachments:
@@ -104,6 +108,13 @@ class Attachments:
         check_lifetime(expires_in)
         record = await self._ready(attachment_id, owner)
         return await self.links.download(record, owner=owner, expires_in=expires_in, download_name=download_name)
+
+    def made_url(self, url: str, *, owner: Owner) -> bool:
+        """Say whether ``url`` was made here for a file of the owner's, expired or not.
+
+        Either this application signed it, or it was presigned: then it holds the key.
+        """
+        return self.links.has_signed(url) or _folder(owner) in url
 
     async def receive(
         self,

@@ -76,6 +76,10 @@ class Links:
         """
         return self._signed(DOWNLOAD, owner, attachment, expires_in, name=download_name).url
 
+    def has_signed(self, url: str) -> bool:
+        """Say whether ``url`` is one that the signer made, expired or not."""
+        return self._signer is not None and self._signer.has_signed(url.rpartition("/")[2])
+
     def _signed(
         self,
         action: str,

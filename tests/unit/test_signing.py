@@ -270,3 +270,12 @@ def test_what_cannot_be_bound_is_refused_before_anything_is_signed(bound: Any) -
 def test_claims_that_no_store_accepts_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         _sign(replace(CLAIMS, **wrong))
+
+
+def test_a_token_is_known_again_after_it_expired_and_by_every_key() -> None:
+    token = _sign()
+    assert SIGNER.has_signed(token)
+    assert UrlSigner([FOREIGN, NEW]).has_signed(token)
+    assert not UrlSigner([FOREIGN]).has_signed(token)
+    for other in ("", ".", token[:-1], token + "x", token.upper(), token + "\u00e9", "a" * 9000, None, 7):
+        assert not SIGNER.has_signed(other)  # type: ignore[arg-type]

@@ -104,6 +104,12 @@ def file_of(
     return _valid(record, {**shown, **own, "upload_descriptor": descriptor})
 
 
+def urls_of(attachment: Attachment) -> list[str]:
+    """Return the URLs in an attachment."""
+    urls = [getattr(attachment, "preview_url", None), getattr(attachment.upload_descriptor, "url", None)]
+    return [str(url) for url in urls if url is not None]
+
+
 def without_urls(attachment: Attachment) -> Attachment:
     """Return an attachment as a file that is not there any more."""
     return FileAttachment.model_validate(attachment.model_dump(include={*_OF_FILES, "mime_type"}))

@@ -56,9 +56,14 @@ class Files:
         return attachment
 
     async def save(self, attachment: Attachment, owner: Owner) -> None:
-        """Write what changed since the attachment was loaded or saved; insert one never stored."""
+        """Write what changed since the attachment was loaded or saved; insert one never stored.
+
+        Raises ``NotFoundError`` where its thread is absent, or where it was stored and is gone since.
+        """
         wanted = attachments.values_of(attachment)
         known = _known_attachments.get(self._key(owner, attachment.id)) or await self._stored(attachment.id, owner)
+        if known is None and self._was_kept(attachment, owner):
+            raise NotFoundError(f"save_attachment: attachment {attachment.id!r} was deleted")
         if known is None:
             await self._store.save_attachment(attachments.new_record(attachment), owner=owner)
         else:
@@ -77,11 +82,9 @@ class Files:
         fresh: dict[str, Attachment] = {}
         for record in await self._records(messages, owner):
             try:
-                fresh[record.attachment.id] = attachment = await self._shown(record, owner)
+                fresh[record.attachment.id] = await self._shown(record, owner)
             except ChatStoreError as error:
                 _logger.warning("attachment %s is shown without a URL: %s", record.attachment.id, error)
-            else:
-                self._remember(attachment, owner, is_file=True)
         for message in messages:
             named = [fresh.get(attachment.id, attachment) for attachment in message.attachments]
             message.attachments = [attachment.model_copy(deep=True) for attachment in named]
@@ -107,8 +110,12 @@ class Files:
     ) -> Attachment:
         if record is not None:
             return attachments.file_of(await self._joined(thread_id, record, owner))
-        known = _known_attachments.get(self._key(owner, attachment.id))
-        return attachments.without_urls(attachment) if known is not None and known.is_file else attachment
+        return attachments.without_urls(attachment) if self._was_kept(attachment, owner) else attachment
+
+    def _was_kept(self, attachment: Attachment, owner: Owner) -> bool:
+        """Say whether an attachment without a record shows by its URLs that its file was kept here and is gone."""
+        files = self._chat.attachments
+        return files is not None and any(files.made_url(url, owner=owner) for url in attachments.urls_of(attachment))
 
     async def _joined(self, thread_id: str, record: models.Attachment, owner: Owner) -> models.Attachment:
         if record.thread_id == thread_id:

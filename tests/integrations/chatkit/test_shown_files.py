@@ -174,9 +174,11 @@ async def test_a_message_saved_again_after_its_file_is_gone_keeps_no_url(site: S
     id = await site.upload(ann)
     thread_id = await site.new_thread(ann, id)
     item_id = (await site.server.history(ann, thread_id))[0].id
-    item = await site.server.store.load_item(thread_id, item_id, ann)
-    await asyncio.create_task(site.server.store.delete_attachment(id, ann))
-    await site.server.store.save_item(thread_id, item, ann)
+    item = await asyncio.create_task(site.server.store.load_item(thread_id, item_id, ann))
+    assert isinstance(item, UserMessageItem)
+    assert isinstance(item.attachments[0], ImageAttachment)
+    await site.server.request(ann, "attachments.delete", attachment_id=id)
+    await asyncio.create_task(site.server.store.save_item(thread_id, item, ann))
     assert "://" not in await site.stored_text(thread_id)
     [shown] = await site.shown(ann, thread_id)
     assert type(shown) is FileAttachment

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from chatkit.store import NotFoundError
 from chatkit.types import Attachment, AttachmentCreateParams, ImageAttachment
 
 from chatstore import ConfigurationError, ConflictError, InvalidInputError, open_store
@@ -85,6 +86,15 @@ async def test_a_stale_copy_saved_after_the_upload_brings_nothing_back(
     await store.save_attachment(stale, ann)
     assert await site.chat.store.load_file(created["id"], owner=ANN) == before
     assert (await site.load(ann, created["id"])).upload_descriptor is None
+
+
+async def test_a_stale_copy_saved_after_the_deletion_does_not_bring_the_file_back(site: Site, ann: Context) -> None:
+    created = await site.create(ann)
+    await site.server.request(ann, "attachments.delete", attachment_id=created["id"])
+    with pytest.raises(NotFoundError, match=created["id"]):
+        await asyncio.create_task(site.server.store.save_attachment(from_json(created), ann))
+    with pytest.raises(NotFoundError):
+        await site.load(ann, created["id"])
 
 
 @IN_FILES
