@@ -16,6 +16,8 @@ T = TypeVar("T")
 Order: TypeAlias = Literal["asc", "desc"]
 ThreadOrder: TypeAlias = Literal["created", "activity"]
 AttachmentState: TypeAlias = Literal["pending", "ready"]
+_new, _set = object.__new__, object.__setattr__
+
 Text: TypeAlias = Annotated[str, Strict()]
 """A str and nothing that could be read as one."""
 
@@ -131,21 +133,20 @@ class Item(_Model, frozen=True):
     @classmethod
     def of_payload(
         cls,
-        *,
         type: str,
         payload: str,
         id: str | None = None,
-        created_at: datetime | None = None,
         thread_id: str | None = None,
+        created_at: datetime | None = None,
         position: int | None = None,
     ) -> Item:
         """Return an item whose ``data`` is still JSON text, decoded on first use; nothing is validated here."""
-        item = cls.__new__(cls)
+        item = _new(cls)
         fields = {"id": id, "thread_id": thread_id, "type": type, "created_at": created_at, "position": position}
-        object.__setattr__(item, "__dict__", fields)
-        object.__setattr__(item, "__pydantic_fields_set__", set())
-        object.__setattr__(item, "__pydantic_extra__", None)
-        object.__setattr__(item, "__pydantic_private__", {"_payload": payload})
+        _set(item, "__dict__", fields)
+        _set(item, "__pydantic_fields_set__", set())
+        _set(item, "__pydantic_extra__", None)
+        _set(item, "__pydantic_private__", {"_payload": payload})
         return item
 
     @property

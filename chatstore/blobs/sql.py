@@ -17,9 +17,9 @@ from chatstore import instants
 from chatstore.errors import ConflictError, IntegrityError, NotFoundError, NotSupportedError
 from chatstore.lifetime import Lifetime
 from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedRequest
+from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.units import Unit
 from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of, may_begin_key
 
 _ABANDONED = timedelta(hours=1) // timedelta(microseconds=1)

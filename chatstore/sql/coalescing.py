@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 
 from chatstore.errors import UnavailableError
 from chatstore.shielding import ended
+from chatstore.sql.connections import Unit
 from chatstore.sql.items import ItemWrite, Kind, Outcome
-from chatstore.sql.units import DEADLINE, Start, Unit, Units, closed
+from chatstore.sql.units import DEADLINE, Start, Units, closed
 
 MAX_ITEMS = 512
 MAX_BYTES = 1024 * 1024

@@ -13,12 +13,14 @@ from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
 from chatstore.protocols import Capability
 from chatstore.sql import schema, statements
 from chatstore.sql.coalescing import Lane
+from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
+from chatstore.sql.engines import POOL_SIZE
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
 from chatstore.sql.statements import Statements
 from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
-from chatstore.sql.units import Unit, Units, in_transaction
+from chatstore.sql.units import Units, in_transaction
 
 
 class Database:
@@ -48,7 +50,9 @@ class Database:
         in_memory = isinstance(engine.pool, StaticPool)
         self.tables: Tables = make_tables(prefix, schema)
         words = self._dialect.words(self.tables, engine.dialect.identifier_preparer)
-        self.units: Units = Units(engine, self._dialect, Statements(words), in_memory=in_memory)
+        size = POOL_SIZE if owned and not in_memory else None
+        connections = Connections(engine, self._dialect, Statements(words), size=size)
+        self.units: Units = Units(connections, self._dialect, in_memory=in_memory)
         self.capabilities: frozenset[Capability] = (
             frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         )
@@ -64,11 +68,6 @@ class Database:
     def one_statement(self) -> bool:
         """Whether a write is one statement here."""
         return self._dialect.one_statement
-
-    @property
-    def rows_by_reference(self) -> bool:
-        """Whether large values of a row are passed on in a statement without being read."""
-        return self._dialect.rows_by_reference
 
     async def connect(self) -> None:
         """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not."""

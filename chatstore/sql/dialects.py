@@ -30,8 +30,6 @@ class Dialect(Protocol):
     has_schemas: bool
     one_statement: bool
     """Whether a write is one statement, or a short unit of several on the one writer connection."""
-    rows_by_reference: bool
-    """Whether large values of a row are passed from one part of a statement to the next without being read."""
     set_up: tuple[str, ...]
     """What every new connection is told."""
     migration_start: tuple[str, ...]
@@ -76,7 +74,6 @@ class PostgreSQL:
     name = "postgresql"
     has_schemas = True
     one_statement = True
-    rows_by_reference = True
     set_up: tuple[str, ...] = ()
     migration_start: tuple[str, ...] = (
         "SET LOCAL lock_timeout = '10s'",
@@ -128,7 +125,6 @@ class SQLite:
     name = "sqlite"
     has_schemas = False
     one_statement = False
-    rows_by_reference = False
     set_up: tuple[str, ...] = (
         "PRAGMA busy_timeout = 5000",
         "PRAGMA journal_mode = WAL",

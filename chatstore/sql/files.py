@@ -10,10 +10,10 @@ from chatstore.errors import ConflictError, LimitError, NotFoundError
 from chatstore.inputs import NewAttachment
 from chatstore.owners import Owner
 from chatstore.protocols import FileRecord, Limits, QueuedDeletion
+from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.rows import attachment_of
 from chatstore.sql.statements import ATTACHMENT_COLUMNS, LIVE_THREAD, OWNED
-from chatstore.sql.units import Unit
 
 FILE_COLUMNS = f"{ATTACHMENT_COLUMNS}, blob_key, declared_size, sniffed"
 

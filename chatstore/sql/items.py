@@ -14,9 +14,9 @@ from typing import Any
 from chatstore.errors import ChatStoreError, ConflictError, NotFoundError
 from chatstore.inputs import NewItem
 from chatstore.positions import STEP
+from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.single import NOW, TOUCHED
-from chatstore.sql.units import Unit
 
 
 class Kind(Enum):

@@ -27,15 +27,8 @@ def thread_of(row: Row) -> Thread:
 
 def item_of(row: Row, thread_id: str) -> Item:
     """Return the item of a row of id, type, created_at, instant, position and payload, its payload still text."""
-    id, kind, created_at, instant, position, payload = row[:6]
-    return Item.of_payload(
-        id=id,
-        thread_id=thread_id,
-        type=kind,
-        created_at=instants.from_text(created_at, instant),
-        position=position,
-        payload=payload,
-    )
+    id, kind, created_at, instant, position, payload = row
+    return Item.of_payload(kind, payload, id, thread_id, instants.from_text(created_at, instant), position)
 
 
 def attachment_of(row: Row) -> Attachment:

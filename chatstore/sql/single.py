@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from chatstore.errors import NotFoundError
 from chatstore.inputs import ThreadChanges
+from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.statements import LIVE_THREAD, OWNED, THREAD_COLUMNS
-from chatstore.sql.units import Unit
 
 COARSE = 1_000_000
 """Microseconds by which ``updated`` may lag, so that most appends leave the index of activity alone."""

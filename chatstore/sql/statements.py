@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chatstore.cursors import MAX_PAGE_BYTES
 from chatstore.models import Order, ThreadOrder
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
@@ -136,29 +135,26 @@ NTH_POSITION = (
 DELETE_ITEMS_BEFORE = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND position < :position"
 
 
-def item_page(order: Order, *, continued: bool, by_reference: bool) -> str:
-    """Return the statement of a page of items, and of the one after it.
+def item_page(order: Order, *, continued: bool) -> str:
+    """Return the statement of a page of items; one larger than ``:largest`` comes without its payload."""
+    return (
+        "SELECT id, type, created_at, instant, position,"
+        " CASE WHEN size <= :largest THEN CAST(payload AS text) END"
+        f" FROM {{items}}{_page_of_items(order, continued)}"
+    )
 
-    One row at least where the thread exists, with an empty item where there is none to show. An item before
-    which the page is full already comes without its payload. Where rows are not passed on ``by_reference``,
-    the sum of sizes is made of narrow ones, and the others are fetched by where they lie (``rowid``): no plan can
-    search the thread for each of them.
-    """
+
+def item_sizes(order: Order, *, continued: bool) -> str:
+    """Return the statement of the sizes of a page of items."""
+    return f"SELECT size FROM {{items}}{_page_of_items(order, continued)}"
+
+
+def _page_of_items(order: Order, continued: bool) -> str:
     direction, sign = _direction(order)
     start = f" AND position {sign} :after" if continued else ""
-    columns = "id, type, created_at, instant, payload" if by_reference else "rowid AS place"
-    carried = "id, type, created_at, instant, payload" if by_reference else "place"
-    join = "" if by_reference else " LEFT JOIN {items} AS i ON i.rowid = page.place"
     return (
-        f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
-        f" page AS (SELECT {carried}, position,"
-        f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before"
-        f" FROM (SELECT {columns}, position, size FROM {{items}}"
-        f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
-        f" ORDER BY position {direction} LIMIT :candidates) AS candidates)"
-        " SELECT id, type, created_at, instant, page.position,"
-        f" CASE WHEN size_before < {MAX_PAGE_BYTES} THEN CAST(payload AS text) END"
-        f" FROM thread LEFT JOIN page ON 1 = 1{join} ORDER BY page.position {direction}"
+        f" WHERE {OWNED} AND thread_key = (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}){start}"
+        f" ORDER BY position {direction} LIMIT :candidates"
     )
 
 

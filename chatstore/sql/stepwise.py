@@ -16,10 +16,10 @@ from chatstore.errors import ChatStoreError, ConflictError, NotFoundError
 from chatstore.inputs import AttachmentChanges, NewAttachment, NewItem, ThreadChanges
 from chatstore.merging import ThreadFields, merge
 from chatstore.sql import files, statements
+from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.items import ItemWrite, Kind, Outcome, Written
 from chatstore.sql.single import COARSE
-from chatstore.sql.units import Unit
 
 
 @dataclass(frozen=True, slots=True)

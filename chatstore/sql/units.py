@@ -1,8 +1,4 @@
-"""Units of work: one connection each, finished once begun, retried as a whole inside one deadline.
-
-A block is an ``AsyncSession``; what is one call takes its connection straight from the engine's pool, which costs a
-sixth of a session (decision 19).
-"""
+"""Units of work: one connection each, finished once begun, retried as a whole inside one deadline."""
 
 from __future__ import annotations
 
@@ -10,21 +6,16 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
-
-import anyio
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
-from sqlalchemy.util import greenlet_spawn
+from typing import Any, TypeVar
 
 from chatstore.errors import ClosedError, UnavailableError
 from chatstore.shielding import ended
-from chatstore.sql.dialects import Dialect, Row, Values
+from chatstore.sql.connections import Connections, Unit, Work
+from chatstore.sql.dialects import Dialect
 from chatstore.sql.failures import Failure, failure_of
-from chatstore.sql.statements import Statements, statement
 from chatstore.transactions import Turn
 
 T = TypeVar("T")
@@ -33,83 +24,6 @@ DEADLINE = 15.0
 """Seconds in which a unit is tried again; a try under way is bounded by its own timeouts."""
 CLOSING = 10.0
 """Seconds that a close waits for units under way."""
-
-
-class Unit:
-    """One connection for one unit of work.
-
-    ``repeated`` says that an earlier try may have committed; ``failed`` that the database refused a statement, and
-    with it the transaction; ``broken`` that the connection cannot be used again.
-    """
-
-    def __init__(
-        self, adapter: Any, dialect: Dialect, statements: Statements, isolation: str | None, *, repeated: bool = False
-    ) -> None:
-        self._driver = adapter.driver_connection
-        self._isolation = isolation or adapter.isolation_level
-        self._statements = statements
-        self.dialect = dialect
-        self.repeated = repeated
-        self.failed: bool = False
-        self.broken: bool = False
-        self._in_transaction = False
-
-    async def fetch(self, template: str, values: Values) -> Sequence[Row]:
-        """Run the statement of a template and return its rows."""
-        return await self._run(self.dialect.fetch(self._driver, self._statements[template], values))
-
-    async def execute_many(self, template: str, values: Sequence[Values]) -> None:
-        """Run the statement of a template for each of the values."""
-        if values:
-            await self._run(self.dialect.execute_many(self._driver, self._statements[template], values))
-
-    async def together(self, work: Work[T]) -> T:
-        """Return the result of ``work``, which awaits this unit's statements and nothing else."""
-        dialect, driver = self.dialect, self._driver
-
-        async def moved(inner_dialect: Dialect, inner_driver: Any) -> T:
-            self.dialect, self._driver = inner_dialect, inner_driver
-            try:
-                return await work(self)
-            finally:
-                self.dialect, self._driver = dialect, driver
-
-        return await dialect.together(driver, moved)
-
-    async def control(self, sql: str) -> None:
-        """Run a statement that sets up the connection, or begins or ends a transaction or a savepoint."""
-        await self._run(self.dialect.fetch(self._driver, statement(sql), {}))
-
-    async def begin(self) -> None:
-        """Begin a transaction."""
-        await self.control(self.dialect.begin(self._isolation))
-        self._in_transaction = True
-
-    async def commit(self) -> None:
-        """Commit the transaction."""
-        await self.control("COMMIT")
-        self._in_transaction = False
-
-    async def roll_back(self) -> None:
-        """Undo the transaction, unless it has ended; a connection that cannot is not used again."""
-        if self.broken or not self._in_transaction:
-            return
-        try:
-            await self.control("ROLLBACK")
-            self._in_transaction = False
-        except Exception:
-            self.broken = True
-
-    async def _run(self, call: Awaitable[T]) -> T:
-        try:
-            return await call
-        except BaseException as error:
-            self.failed = True
-            self.broken = self.broken or not self.dialect.survives(self._driver, error)
-            raise
-
-
-Work: TypeAlias = Callable[[Unit], Coroutine[Any, Any, T]]
 
 
 @dataclass(slots=True)
@@ -138,13 +52,11 @@ def in_transaction(work: Work[T]) -> Work[T]:
 
 
 class Units:
-    """Runs units of work on an engine."""
+    """Runs units of work on the connections of an engine."""
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, statements: Statements, *, in_memory: bool) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, dialect: Dialect, *, in_memory: bool) -> None:
+        self._connections = connections
         self._dialect = dialect
-        self._statements = statements
-        self._isolation: str | None = engine.sync_engine.get_execution_options().get("isolation_level")
         self.exclusive: bool = in_memory
         """Whether a read waits for the end of a block: there is one connection."""
         self._writing = nullcontext() if dialect.one_statement else Turn(DEADLINE)
@@ -161,13 +73,13 @@ class Units:
 
         async def once() -> T:
             _check_awaited(start)
-            async with self._reading, self._connection() as unit:
+            async with self._reading, self._connections.unit() as unit:
                 _check_awaited(start)
                 start.begun = True
                 return await work(unit)
 
         with self.counted():
-            if self._has_idle_connection():
+            if self._connections.has_idle:
                 return await _retried(operation, once)
             return await self.finish(_retried(operation, once), start, ends_at_once=True)
 
@@ -199,7 +111,7 @@ class Units:
         async def begin() -> None:
             _check_awaited(start)
             async with AsyncExitStack() as stack:
-                unit = await stack.enter_async_context(self._session())
+                unit = await stack.enter_async_context(self._connections.session())
                 _check_awaited(start)
                 start.begun = True
                 await unit.begin()
@@ -249,7 +161,7 @@ class Units:
 
         async def once() -> T:
             _check_awaited(start)
-            async with self._writing, self._connection(repeated=start.cut_off) as unit:
+            async with self._writing, self._connections.unit(repeated=start.cut_off) as unit:
                 _check_awaited(start)
                 start.begun = True
                 try:
@@ -287,10 +199,6 @@ class Units:
             if not self._open:
                 self._idle.set()
 
-    def _has_idle_connection(self) -> bool:
-        pool = self._engine.pool
-        return not isinstance(pool, QueuePool) or pool.checkedin() > 0
-
     async def finish(
         self, unit: Coroutine[Any, Any, T], start: Start | None = None, *, ends_at_once: bool = False
     ) -> T:
@@ -315,49 +223,6 @@ class Units:
         if task.cancelled():
             raise closed()
         return task.result()
-
-    @asynccontextmanager
-    async def _connection(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
-        pool = self._engine.pool
-        raw = await greenlet_spawn(pool.connect)
-        while self._dialect.is_closed(raw.driver_connection):  # by the server, while it lay in the pool
-            await greenlet_spawn(raw.invalidate)
-            raw = await greenlet_spawn(pool.connect)
-        unit = self._unit(raw, repeated=repeated)
-        try:
-            await self._set_up(unit, raw)
-            yield unit
-        finally:
-            with anyio.CancelScope(shield=True) if unit.broken else nullcontext():
-                await greenlet_spawn(raw.invalidate if unit.broken else raw.close)
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Unit]:
-        async with AsyncSession(self._engine) as session:
-            connection = await session.connection()
-            raw = await connection.get_raw_connection()
-            while self._dialect.is_closed(raw.driver_connection):
-                await connection.invalidate()
-                await session.rollback()
-                connection = await session.connection()
-                raw = await connection.get_raw_connection()
-            unit = self._unit(raw)
-            try:
-                await self._set_up(unit, raw)
-                yield unit
-            finally:
-                if unit.broken:
-                    with anyio.CancelScope(shield=True):
-                        await connection.invalidate()
-
-    def _unit(self, raw: PoolProxiedConnection, *, repeated: bool = False) -> Unit:
-        return Unit(raw.dbapi_connection, self._dialect, self._statements, self._isolation, repeated=repeated)
-
-    async def _set_up(self, unit: Unit, raw: PoolProxiedConnection) -> None:
-        if "chatstore" not in raw.info:
-            for sql in self._dialect.set_up:
-                await unit.control(sql)
-            raw.info["chatstore"] = True
 
 
 class BoundUnits:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from chatstore import NotFoundError, UserStore, open_store
+from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
-from chatstore.sql.units import Unit
 from chatstore.stores.sql import SQLStore
 
 SHORT, LONG = 100, 100_000

@@ -13,10 +13,11 @@ from chatstore.lifetime import Lifetime
 from chatstore.owners import Owner, check_owner
 from chatstore.protocols import Capability
 from chatstore.sql import stepwise
+from chatstore.sql.connections import Unit, Work
 from chatstore.sql.databases import Database
 from chatstore.sql.items import ItemWrite, Kind, Written, write_items
 from chatstore.sql.single import STEPWISE, Stepwise
-from chatstore.sql.units import BoundUnits, Start, Unit, Units, Work
+from chatstore.sql.units import BoundUnits, Start, Units
 from chatstore.transactions import check_outside_block
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from chatstore.models import Attachment, Page
 from chatstore.owners import Owner
 from chatstore.protocols import FileRecord, Limits, QueuedDeletion
 from chatstore.sql import files, single, statements, stepwise
+from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row
 from chatstore.sql.rows import attachment_of
-from chatstore.sql.units import Unit
 from chatstore.stores.sql.access import SQLAccess, owned
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatstore import inputs
 from chatstore.cursors import (
+    MAX_PAGE_BYTES,
     NO_END,
     after_item,
     after_thread,
@@ -31,13 +32,13 @@ from chatstore.models import Item, Order, Page, Thread, ThreadOrder, ThreadStatu
 from chatstore.owners import Owner
 from chatstore.protocols import Store
 from chatstore.sql import single, statements, stepwise
+from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
-from chatstore.sql.dialects import Values
+from chatstore.sql.dialects import Row, Values
 from chatstore.sql.engines import hide_password, make_engine
 from chatstore.sql.items import ItemWrite, Kind, Written
 from chatstore.sql.rows import item_of, thread_of
 from chatstore.sql.schema import Migrate
-from chatstore.sql.units import Unit
 from chatstore.stores.sql.access import LONG_THREAD, owned
 from chatstore.stores.sql.files import SQLFiles
 from chatstore.transactions import block_of, check_outside_block
@@ -184,21 +185,17 @@ class SQLStore(SQLFiles):
     ) -> Page[Item]:
         self._enter(owner, "load_thread_items")
         limit, order = inputs.check_limit(limit), inputs.check_order(order)
-        keys = owned(owner, thread_id=check_key(thread_id, "thread_id"), candidates=limit + 1)
+        keys = owned(owner, thread_id=check_key(thread_id, "thread_id"))
         await self._connect()
         listing = items_of(thread_id, owner=owner, order=order, database=self.database.identity)
         start = after_item(after, listing, thread_id)
-        by_reference = self.database.rows_by_reference
-        statement = statements.item_page(order, continued=start is not None, by_reference=by_reference)
-        rows = await self._read("load_thread_items", lambda unit: unit.fetch(statement, {**keys, "after": start}))
+        values = keys if start is None else {**keys, "after": start}
+        rows, has_more = await self._item_rows(values, order, limit)
         if not rows:
-            raise NotFoundError(f"load_thread_items: no thread {thread_id!r}")
-        if rows[0][0] is None:
+            await self._load_thread(keys, "load_thread_items")
             return Page(data=[])
-        data = [item_of(row, thread_id) for row in rows[:limit] if row[5] is not None]
-        if len(data) == len(rows):
-            return Page(data=data)
-        return Page(data=data, has_more=True, after=listing.cursor(data[-1].position))
+        data = [item_of(row, thread_id) for row in rows]
+        return Page(data=data, has_more=has_more, after=listing.cursor(data[-1].position) if has_more else None)
 
     def iter_thread_items(
         self, thread_id: str, *, owner: Owner, order: Order = "asc", page_size: int = 100
@@ -271,6 +268,25 @@ class SQLStore(SQLFiles):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    async def _item_rows(self, values: Values, order: Order, limit: int) -> tuple[Sequence[Row], bool]:
+        """Return the rows of a page of items, and whether there are more.
+
+        They are read at once where each is small enough for all of them to fit; else their sizes come first.
+        """
+        continued = "after" in values
+        page, sizes = (make(order, continued=continued) for make in (statements.item_page, statements.item_sizes))
+
+        async def read(statement: str, candidates: int, largest: int = 0) -> Sequence[Row]:
+            given = {**values, "candidates": candidates, "largest": largest}
+            return await self._read("load_thread_items", lambda unit: unit.fetch(statement, given))
+
+        rows = await read(page, limit + 1, MAX_PAGE_BYTES // limit)
+        if all(row[5] is not None for row in rows[:limit]):
+            return rows[:limit], len(rows) > limit
+        found = await read(sizes, limit + 1)
+        room = len(bounded(found[:limit], lambda row: int(row[0])))
+        return await read(page, room, 2**31 - 1), room < len(found)
 
     async def _load_thread(self, keys: Values, operation: str) -> Thread:
         rows = await self._read(operation, lambda unit: unit.fetch(statements.LOAD_THREAD, keys))

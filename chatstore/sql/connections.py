@@ -1,0 +1,217 @@
+"""Connections of an engine, one for each unit of work.
+
+A block is an ``AsyncSession``; what is one call takes its connection straight from the engine's pool, which costs a
+fraction of a session (decision 19).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.util import greenlet_spawn
+
+from chatstore.errors import UnavailableError
+from chatstore.sql.dialects import Dialect, Row, Values
+from chatstore.sql.statements import Statements, statement
+
+T = TypeVar("T")
+
+POOL_TIMEOUT = 10.0
+"""Seconds that a unit waits for a free connection."""
+
+_READY = "chatstore"
+"""What the pool notes on a connection that was set up."""
+
+
+class Unit:
+    """One connection for one unit of work.
+
+    ``repeated`` says that an earlier try may have committed; ``failed`` that the database refused a statement, and
+    with it the transaction; ``broken`` that the connection cannot be used again.
+    """
+
+    def __init__(
+        self, adapter: Any, dialect: Dialect, statements: Statements, isolation: str | None, *, repeated: bool = False
+    ) -> None:
+        self._driver = adapter.driver_connection
+        self._isolation = isolation or adapter.isolation_level
+        self._statements = statements
+        self.dialect = dialect
+        self.repeated = repeated
+        self.failed: bool = False
+        self.broken: bool = False
+        self._in_transaction = False
+
+    async def fetch(self, template: str, values: Values) -> Sequence[Row]:
+        """Run the statement of a template and return its rows."""
+        return await self._run(self.dialect.fetch(self._driver, self._statements[template], values))
+
+    async def execute_many(self, template: str, values: Sequence[Values]) -> None:
+        """Run the statement of a template for each of the values."""
+        if values:
+            await self._run(self.dialect.execute_many(self._driver, self._statements[template], values))
+
+    async def together(self, work: Work[T]) -> T:
+        """Return the result of ``work``, which awaits this unit's statements and nothing else."""
+        dialect, driver = self.dialect, self._driver
+
+        async def moved(inner_dialect: Dialect, inner_driver: Any) -> T:
+            self.dialect, self._driver = inner_dialect, inner_driver
+            try:
+                return await work(self)
+            finally:
+                self.dialect, self._driver = dialect, driver
+
+        return await dialect.together(driver, moved)
+
+    async def control(self, sql: str) -> None:
+        """Run a statement that sets up the connection, or begins or ends a transaction or a savepoint."""
+        await self._run(self.dialect.fetch(self._driver, statement(sql), {}))
+
+    async def begin(self) -> None:
+        """Begin a transaction."""
+        await self.control(self.dialect.begin(self._isolation))
+        self._in_transaction = True
+
+    async def commit(self) -> None:
+        """Commit the transaction."""
+        await self.control("COMMIT")
+        self._in_transaction = False
+
+    async def roll_back(self) -> None:
+        """Undo the transaction, unless it has ended; a connection that cannot is not used again."""
+        if self.broken or not self._in_transaction:
+            return
+        try:
+            await self.control("ROLLBACK")
+            self._in_transaction = False
+        except Exception:
+            self.broken = True
+
+    async def _run(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except BaseException as error:
+            self.failed = True
+            self.broken = self.broken or not self.dialect.survives(self._driver, error)
+            raise
+
+
+Work: TypeAlias = Callable[[Unit], Coroutine[Any, Any, T]]
+
+
+class Connections:
+    """Gives out the connections of an engine.
+
+    The pool of an engine of the store's own (``size`` connections, which it does not count itself) gives one without
+    waiting where one is idle: who waits, waits here. A caller's engine counts its own.
+    """
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, statements: Statements, *, size: int | None) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._statements = statements
+        self._isolation: str | None = engine.sync_engine.get_execution_options().get("isolation_level")
+        self._size = size
+        self._free = None if size is None else asyncio.Semaphore(size)
+        self._hollow = 0
+        """Places in the pool whose connection was thrown away, or more: they want to be filled, which takes time."""
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether a connection is there that need not be made first."""
+        pool = self._engine.pool
+        return not isinstance(pool, QueuePool) or pool.checkedin() > 0
+
+    @asynccontextmanager
+    async def unit(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
+        """Yield a unit on a connection of the pool."""
+        async with self._turn():
+            raw = await self._check_out()
+            while self._dialect.is_closed(raw.driver_connection):  # by the server, while it lay in the pool
+                await self._throw_away(raw)
+                raw = await self._check_out()
+            unit = self._unit(raw, repeated=repeated)
+            try:
+                await self._set_up(unit, raw)
+                yield unit
+            finally:
+                await self._check_in(raw, unit)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Unit]:
+        """Yield a unit on the connection of a session."""
+        async with self._turn(), AsyncSession(self._engine) as session:
+            connection = await session.connection()
+            raw = await connection.get_raw_connection()
+            while self._dialect.is_closed(raw.driver_connection):
+                self._hollow += 1
+                await connection.invalidate()
+                await session.rollback()
+                connection = await session.connection()
+                raw = await connection.get_raw_connection()
+            unit = self._unit(raw)
+            try:
+                await self._set_up(unit, raw)
+                yield unit
+            finally:
+                if unit.broken:
+                    self._hollow += 1
+                    with anyio.CancelScope(shield=True):
+                        await connection.invalidate()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._free is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(POOL_TIMEOUT) if self._free.locked() else nullcontext():
+                await self._free.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                f"none of the pool's {self._size} connections was free within {POOL_TIMEOUT:g} s"
+            ) from None
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _check_out(self) -> PoolProxiedConnection:
+        pool = self._engine.pool
+        if self._free is not None and self.has_idle and not self._hollow:
+            return pool.connect()
+        try:
+            return await greenlet_spawn(pool.connect)
+        except BaseException:
+            self._hollow += 1
+            raise
+
+    async def _check_in(self, raw: PoolProxiedConnection, unit: Unit) -> None:
+        if unit.broken:
+            with anyio.CancelScope(shield=True):
+                await self._throw_away(raw)
+        elif self._free is not None:
+            raw.close()  # a pool of the store's own resets nothing, and so waits for nothing
+        else:
+            await greenlet_spawn(raw.close)
+
+    async def _throw_away(self, raw: PoolProxiedConnection) -> None:
+        self._hollow += 1
+        await greenlet_spawn(raw.invalidate)
+
+    def _unit(self, raw: PoolProxiedConnection, *, repeated: bool = False) -> Unit:
+        return Unit(raw.dbapi_connection, self._dialect, self._statements, self._isolation, repeated=repeated)
+
+    async def _set_up(self, unit: Unit, raw: PoolProxiedConnection) -> None:
+        if _READY not in raw.info:
+            self._hollow = max(0, self._hollow - 1)
+            for sql in self._dialect.set_up:
+                await unit.control(sql)
+            raw.info[_READY] = True
