@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import FileAttachment, ImageAttachment
 
+from chatstore import Owner
 from chatstore.errors import LimitError
-from chatstore.protocols import Limits
+from chatstore.protocols import FileRecord, Limits
 from tests.integrations.chatkit.sites import (
     IN_FILES,
     PDF,
@@ -99,6 +100,27 @@ async def test_a_message_cancelled_anywhere_is_stored_whole_or_found_again_by_a_
         assert [each.type for each in await site.shown(ann, thread_id)] == ["image"]
         assert len((await site.chat.for_user("ann").load_thread_attachments(thread_id)).data) == 1
     assert len(await site.sweep()) == 1
+
+
+async def test_a_file_that_joins_another_thread_at_the_last_moment_is_copied(
+    site: Site, ann: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await site.upload(ann)
+    first, second = await site.new_thread(ann), await site.new_thread(ann)
+    load = site.chat.store.load_files
+
+    async def overtaken(ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        found = await load(ids, owner=owner)
+        await site.chat.store.save_attachment(found[0].attachment.model_copy(update={"thread_id": first}), owner=owner)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.chat.store, "load_files", overtaken)
+        item = message(second, FileAttachment(id=id, name="a.png", mime_type="image/png"))
+        await asyncio.create_task(site.server.store.add_thread_item(second, item, ann))
+    [copy] = await site.shown(ann, second)
+    assert copy.id != id
+    assert (copy.thread_id, (await site.load(ann, id)).thread_id) == (second, first)
 
 
 async def test_two_messages_at_once_in_two_threads_do_not_share_a_record(site: Site, ann: Context) -> None:

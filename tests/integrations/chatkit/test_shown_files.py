@@ -138,6 +138,18 @@ async def test_a_page_loads_its_files_at_once_and_a_page_without_any_loads_nothi
 
 
 @IN_MEMORY
+async def test_two_messages_that_name_one_file_do_not_share_what_a_caller_may_change(site: Site, ann: Context) -> None:
+    added = await site.chat.for_user("ann").add_attachment("a.png", PNG, metadata={"tags": []})
+    thread_id = await site.new_thread(ann, added.id)
+    await site.server.say(ann, thread_id, "again", added.id)
+    one, other = await site.shown(ann, thread_id)
+    assert one.metadata is not None
+    one.name = "changed"
+    one.metadata["tags"].append("changed")
+    assert (other.name, other.metadata) == ("a.png", {"tags": []})
+
+
+@IN_MEMORY
 async def test_a_page_of_more_files_than_one_load_takes_is_loaded_whole(site: Site, ann: Context) -> None:
     thread_id = await site.new_thread(ann)
     user = site.chat.for_user("ann")
