@@ -1,0 +1,77 @@
+"""Interleaved rounds: every backend in turn, again and again, so that a noisy minute falls on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.databases import Databases
+from benchmarks.processes import Process
+
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is timed, how often and how long."""
+
+    operations: tuple[str, ...]
+    tasks: tuple[int, ...]
+    rounds: int
+    seconds: float
+
+
+@dataclass
+class Samples:
+    """Every slice of time that was measured: operation, tasks and backend to one sample for each round."""
+
+    plan: Plan
+    taken: dict[tuple[str, int, str], list[Sample]] = field(default_factory=dict)
+
+    def add(self, operation: str, tasks: int, backend: str, sample: Sample) -> None:
+        """Keep one more sample."""
+        self.taken.setdefault((operation, tasks, backend), []).append(sample)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON can hold it."""
+        rows = [
+            {"operation": operation, "tasks": tasks, "backend": backend, "rounds": samples}
+            for (operation, tasks, backend), samples in self.taken.items()
+        ]
+        return {"plan": asdict(self.plan), "rows": rows}
+
+
+def run(workers: Sequence[Process], databases: Databases, plan: Plan, tell: Callable[[str], None]) -> Samples:
+    """Time every operation on every backend under every number of tasks, a round after the other."""
+    samples = Samples(plan)
+    _warm_up(workers, plan)
+    for number in range(plan.rounds):
+        for operation in plan.operations:
+            tell(f"round {number + 1} of {plan.rounds}: {operation}")
+            for tasks in plan.tasks:
+                for worker in _turned(workers, number):
+                    sample = _sample(worker, databases, operation, tasks, plan.seconds)
+                    samples.add(operation, tasks, worker.backend.key, sample)
+    return samples
+
+
+def _sample(worker: Process, databases: Databases, operation: str, tasks: int, seconds: float) -> Sample:
+    before = databases.cpu_seconds()
+    sample = worker.do("measure", operation=operation, tasks=tasks, seconds=seconds)
+    if units := sample.get("units"):
+        sample["server_cpu_ms"] = (databases.cpu_seconds() - before) * 1e3 / units
+    return sample
+
+
+def _warm_up(workers: Sequence[Process], plan: Plan) -> None:
+    """Open connections and have statements prepared before the first round."""
+    for operation in plan.operations:
+        for worker in workers:
+            worker.do("measure", operation=operation, tasks=max(plan.tasks), seconds=0.1)
+
+
+def _turned(workers: Sequence[Process], number: int) -> list[Process]:
+    """Begin each round with the next backend, so that none always follows the same one."""
+    start = number % len(workers)
+    return [*workers[start:], *workers[:start]]
