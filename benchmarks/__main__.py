@@ -61,7 +61,7 @@ def _measure(backends: list[Backend], plan: Plan, scene: Scene) -> dict[str, Any
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"{time.process_time():6.1f} {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchmarks.operations import DELETE, OPERATIONS, Steps, prepare_deletes
+from benchmarks.operations import DELETE, OPERATIONS, Steps, Task, prepare_deletes
 from benchmarks.protocol import Conversations, NotOffered
 from benchmarks.scene import Scene
 
@@ -58,8 +58,8 @@ async def measure(conversations: Conversations, scene: Scene, name: str, tasks: 
     start, cpu = time.perf_counter(), time.process_time()
     deadline = start + seconds if name != DELETE else float("inf")
     async with asyncio.TaskGroup() as group:
-        for task in range(tasks):
-            group.create_task(_repeat(partial(steps, conversations, scene, task), measured, deadline))
+        for number in range(tasks):
+            group.create_task(_repeat(partial(steps, conversations, scene, Task(number, tasks)), measured, deadline))
     measured.cpu = time.process_time() - cpu
     measured.seconds = time.perf_counter() - start
     return measured

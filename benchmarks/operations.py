@@ -13,10 +13,18 @@ from benchmarks.scene import Scene, payload
 PAGE = 100
 NEWEST = 50
 THREADS = 20
-DELETES = 2
-"""Threads that each task deletes."""
+DELETES = 8
+"""Threads to delete, or as many as there are tasks where that is more."""
 
 Steps = AsyncGenerator[float, None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the tasks that are at work at the same time."""
+
+    number: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -25,25 +33,25 @@ class Operation:
 
     name: str
     title: str
-    steps: Callable[[Conversations, Scene, int], Steps]
+    steps: Callable[[Conversations, Scene, Task], Steps]
 
 
-async def _append(conversations: Conversations, _: Scene, task: int) -> Steps:
-    user, thread = scene.writer(task)
+async def _append(conversations: Conversations, _: Scene, task: Task) -> Steps:
+    user, thread = scene.writer(task.number)
     for number in itertools.count():
         await conversations.append(user, thread, payload(number))
         yield 1
 
 
-async def _newest(conversations: Conversations, size: Scene, task: int) -> Steps:
-    thread = scene.to_read(task % size.threads_to_read)
+async def _newest(conversations: Conversations, size: Scene, task: Task) -> Steps:
+    thread = scene.to_read(task.number % size.threads_to_read)
     while True:
         loaded = await conversations.newest(scene.READER, thread, NEWEST)
         assert loaded >= NEWEST, loaded
         yield 1
 
 
-async def _page(conversations: Conversations, size: Scene, _: int) -> Steps:
+async def _page(conversations: Conversations, size: Scene, _: Task) -> Steps:
     while True:
         total = 0
         async for loaded in conversations.pages(scene.READER, scene.TO_PAGE, PAGE):
@@ -52,15 +60,15 @@ async def _page(conversations: Conversations, size: Scene, _: int) -> Steps:
         assert total == size.items_to_page, total
 
 
-async def _threads(conversations: Conversations, _: Scene, __: int) -> Steps:
+async def _threads(conversations: Conversations, _: Scene, __: Task) -> Steps:
     while True:
         loaded = await conversations.threads(scene.MANY, THREADS)
         assert loaded >= THREADS, loaded
         yield 1
 
 
-async def _turn(conversations: Conversations, _: Scene, task: int) -> Steps:
-    user, thread = scene.writer(task)
+async def _turn(conversations: Conversations, _: Scene, task: Task) -> Steps:
+    user, thread = scene.writer(task.number)
     for number in itertools.count():
         await conversations.newest(user, thread, NEWEST)
         await conversations.append(user, thread, payload(number))
@@ -73,15 +81,15 @@ async def _turn(conversations: Conversations, _: Scene, task: int) -> Steps:
         yield 1
 
 
-async def _delete(conversations: Conversations, _: Scene, task: int) -> Steps:
+async def _delete(conversations: Conversations, _: Scene, task: Task) -> Steps:
     for thread in to_delete(task):
         await conversations.delete(scene.READER, thread)
         yield 1
 
 
-def to_delete(task: int) -> list[str]:
+def to_delete(task: Task) -> list[str]:
     """Return the ids of the threads that a task is to delete."""
-    return [scene.thread_id(f"to delete {task} {number}") for number in range(DELETES)]
+    return [scene.thread_id(f"to delete {number}") for number in range(task.number, max(DELETES, task.of), task.of)]
 
 
 async def prepare_deletes(conversations: Conversations, size: Scene, tasks: int) -> None:
@@ -91,7 +99,8 @@ async def prepare_deletes(conversations: Conversations, size: Scene, tasks: int)
         await conversations.create_threads(scene.READER, [thread])
         await scene.fill(conversations, scene.READER, thread, size.items_to_read)
 
-    await scene.in_turns([thread for task in range(tasks) for thread in to_delete(task)], make, tasks=4)
+    threads = [thread for number in range(tasks) for thread in to_delete(Task(number, tasks))]
+    await scene.in_turns(threads, make, tasks=4)
 
 
 DELETE = "delete"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.databases import Databases
+from benchmarks.operations import DELETE
 from benchmarks.processes import Process
 
 Sample = dict[str, Any]
@@ -20,6 +21,10 @@ class Plan:
     tasks: tuple[int, ...]
     rounds: int
     seconds: float
+
+    def in_round(self, number: int) -> tuple[str, ...]:
+        """Return the operations of a round; what to delete takes long to make, so every third round has deletes."""
+        return tuple(name for name in self.operations if name != DELETE or number % 3 == 0)
 
 
 @dataclass
@@ -47,7 +52,7 @@ def run(workers: Sequence[Process], databases: Databases, plan: Plan, tell: Call
     samples = Samples(plan)
     _warm_up(workers, plan)
     for number in range(plan.rounds):
-        for operation in plan.operations:
+        for operation in plan.in_round(number):
             tell(f"round {number + 1} of {plan.rounds}: {operation}")
             for tasks in plan.tasks:
                 for worker in _turned(workers, number):
@@ -68,7 +73,8 @@ def _warm_up(workers: Sequence[Process], plan: Plan) -> None:
     """Open connections and have statements prepared before the first round."""
     for operation in plan.operations:
         for worker in workers:
-            worker.do("measure", operation=operation, tasks=max(plan.tasks), seconds=0.1)
+            tasks = 1 if operation == DELETE else max(plan.tasks)
+            worker.do("measure", operation=operation, tasks=tasks, seconds=0.1)
 
 
 def _turned(workers: Sequence[Process], number: int) -> list[Process]:

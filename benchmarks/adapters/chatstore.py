@@ -19,8 +19,9 @@ class Chatstore:
         await self._store.aclose()
 
     async def create_threads(self, user: str, thread_ids: Sequence[str]) -> None:
-        for thread_id in thread_ids:
-            await self._store.for_user(user).create_thread(id=thread_id, title="A conversation")
+        async with self._store.for_user(user).transaction() as block:
+            for thread_id in thread_ids:
+                await block.create_thread(id=thread_id, title="A conversation")
 
     async def fill(self, user: str, thread_id: str, payloads: Sequence[Payload]) -> None:
         items = [Item(type="message", data=payload) for payload in payloads]

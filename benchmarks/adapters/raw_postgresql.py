@@ -135,9 +135,7 @@ class RawPostgreSQL:
 
     async def append(self, user: str, thread_id: str, payload: Payload) -> str:
         id, text = _id(), orjson.dumps(payload).decode()
-        rows = await self._connections.fetch(
-            APPEND, TENANT, user, thread_id, id, "message", datetime.now(UTC), text
-        )
+        rows = await self._connections.fetch(APPEND, TENANT, user, thread_id, id, "message", datetime.now(UTC), text)
         assert rows, "no such thread"
         return id
 

@@ -43,9 +43,7 @@ TABLES = (
 _THREAD = "WHERE tenant = ? AND user_id = ? AND id = ?"
 _OF_THREAD = "WHERE tenant = ? AND user_id = ? AND thread_id = ?"
 CREATE = "INSERT INTO threads (tenant, user_id, id, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"
-TOUCH = (
-    f"UPDATE threads SET updated_at = ?, last_position = last_position + ? {_THREAD} RETURNING last_position"
-)
+TOUCH = f"UPDATE threads SET updated_at = ?, last_position = last_position + ? {_THREAD} RETURNING last_position"
 INSERT = (
     "INSERT INTO items (tenant, user_id, thread_id, position, id, type, created_at, payload)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
