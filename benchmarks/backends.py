@@ -36,6 +36,9 @@ BASE = "raw"
 OWN = (
     Backend(BASE, "postgresql", _adapter("raw_postgresql:RawPostgreSQL"), "raw asyncpg"),
     Backend(OURS, "postgresql", _adapter("chatstore:Chatstore"), "chatstore"),
+    Backend("orm", "postgresql", _adapter("orm:PlainORM"), "SQLAlchemy ORM"),
     Backend(BASE, "sqlite", _adapter("raw_sqlite:RawSQLite"), "raw sqlite3 in threads"),
     Backend(OURS, "sqlite", _adapter("chatstore:Chatstore"), "chatstore"),
+    Backend("aiosqlite", "sqlite", _adapter("raw_aiosqlite:RawAiosqlite"), "raw aiosqlite"),
+    Backend("orm", "sqlite", _adapter("orm:PlainORM"), "SQLAlchemy ORM"),
 )

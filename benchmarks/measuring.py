@@ -13,7 +13,6 @@ from benchmarks.operations import DELETE, OPERATIONS, Steps, Task, prepare_delet
 from benchmarks.protocol import Conversations, NotOffered
 from benchmarks.scene import Scene
 
-
 Summary = dict[str, float | str | bool]
 
 

@@ -120,7 +120,7 @@ class RawSQLite:
         self._readers.close()
 
     async def create_threads(self, user: str, thread_ids: Sequence[str]) -> None:
-        rows = [(TENANT, user, id, "A conversation", _now(), _now()) for id in thread_ids]
+        rows = [(TENANT, user, id, "A conversation", now(), now()) for id in thread_ids]
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.executemany(CREATE, rows)
@@ -128,30 +128,30 @@ class RawSQLite:
         await self._writer.transact(insert)
 
     async def fill(self, user: str, thread_id: str, payloads: Sequence[Payload]) -> None:
-        key, rows = (TENANT, user, thread_id), [(_id(), "message", _now(), _text(payload)) for payload in payloads]
+        key, rows = (TENANT, user, thread_id), [(new_id(), "message", now(), text_of(payload)) for payload in payloads]
 
         def insert(connection: sqlite3.Connection) -> None:
-            ((last,),) = connection.execute(TOUCH, (_now(), len(rows), *key)).fetchall()
+            ((last,),) = connection.execute(TOUCH, (now(), len(rows), *key)).fetchall()
             positions = range(last - len(rows) + 1, last + 1)
             connection.executemany(INSERT, [(*key, at, *row) for at, row in zip(positions, rows, strict=True)])
 
         await self._writer.transact(insert)
 
     async def append(self, user: str, thread_id: str, payload: Payload) -> str:
-        key, id, text, now = (TENANT, user, thread_id), _id(), _text(payload), _now()
+        key, id, text, at = (TENANT, user, thread_id), new_id(), text_of(payload), now()
 
         def insert(connection: sqlite3.Connection) -> None:
-            ((position,),) = connection.execute(TOUCH, (now, 1, *key)).fetchall()
-            connection.execute(INSERT, (*key, position, id, "message", now, text))
+            ((position,),) = connection.execute(TOUCH, (at, 1, *key)).fetchall()
+            connection.execute(INSERT, (*key, position, id, "message", at, text))
 
         await self._writer.transact(insert)
         return id
 
     async def update(self, user: str, thread_id: str, item: str, payload: Payload) -> None:
-        key, text, now = (TENANT, user, thread_id), _text(payload), _now()
+        key, text, at = (TENANT, user, thread_id), text_of(payload), now()
 
         def replace(connection: sqlite3.Connection) -> None:
-            connection.execute(TOUCH, (now, 0, *key)).fetchall()
+            connection.execute(TOUCH, (at, 0, *key)).fetchall()
             assert connection.execute(UPDATE, (text, *key, item)).rowcount == 1, "no such item"
 
         await self._writer.transact(replace)
@@ -180,13 +180,13 @@ class RawSQLite:
         await self._writer.transact(remove)
 
 
-def _id() -> str:
+def new_id() -> str:
     return f"msg_{uuid7().hex}"
 
 
-def _text(payload: Payload) -> str:
+def text_of(payload: Payload) -> str:
     return orjson.dumps(payload).decode()
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat()
