@@ -1,67 +1,55 @@
-"""Measure chatstore against the bare drivers and against its peers: ``python -m benchmarks --help``."""
+"""Measure chatstore against the bare drivers, the plain ORM and its peers, in interleaved rounds."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from benchmarks import report, rounds
-from benchmarks.backends import DATABASES, OWN, Backend
-from benchmarks.databases import Databases
+from benchmarks import page, report, results
+from benchmarks.backends import DATABASES, OWN, PEERS, Backend
 from benchmarks.operations import OPERATIONS
-from benchmarks.processes import ROOT, Process
 from benchmarks.rounds import Plan
-from benchmarks.scene import Scene
+from benchmarks.running import Run
+from benchmarks.scene import SMALL, Scene
 
-RESULTS = ROOT / "benchmarks" / "results"
-TASKS = (1, 16, 64)
+ALL = "all"
+GROW_TO = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what was asked for, print the tables and write the results."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.page:
+        page.write(asked.page)
+        return
     plan = Plan(
         operations=tuple(name for name in OPERATIONS if name in asked.only),
         tasks=asked.tasks,
-        rounds=asked.rounds or (7 if asked.quick else 15),
+        rounds=asked.rounds if asked.rounds is not None else (6 if asked.quick else 15),
         seconds=asked.seconds or (0.1 if asked.quick else 0.5),
     )
-    backends = [each for each in OWN if each.database in asked.databases and each.name in asked.backends]
-    results = _measure(backends, plan, Scene())
+    chosen = _chosen(asked)
+    if not chosen or not plan.operations:
+        parser.error("nothing is left to measure")
+    outcome = Run(SMALL if asked.small else Scene(), _tell).measure(chosen, plan, grow_to=asked.growth)
+    print("\n\n".join(report.tables(outcome)))
+    _tell(f"{outcome.seconds:.0f} s")
     if asked.output:
-        asked.output.write_text(json.dumps(results, indent=1))
+        results.save(outcome, plan, asked.output)
 
 
-def _measure(backends: list[Backend], plan: Plan, scene: Scene) -> dict[str, Any]:
-    began = time.monotonic()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatstore-benchmarks-")))
-        databases = stack.enter_context(Databases(folder))
-        workers = []
-        for backend in backends:
-            _tell(f"preparing {backend.key}")
-            url = databases.url_for(backend)
-            worker = stack.enter_context(Process(backend, url, scene, folder / f"{backend.database}-{backend.name}"))
-            worker.started()
-            worker.do("prepare")
-            databases.settle(backend, url)
-            workers.append(worker)
-        samples = rounds.run(workers, databases, plan, _tell)
-        for table in report.tables(samples, backends):
-            print(table, end="\n\n")
-        _tell(f"{time.monotonic() - began:.0f} s")
-        return {"settings": databases.settings(), "samples": samples.as_json()}
+def _chosen(asked: argparse.Namespace) -> list[Backend]:
+    own = [each for each in OWN if ALL in asked.backends or each.name in asked.backends]
+    peers = [each for each in PEERS if ALL in asked.peers or each.name in asked.peers]
+    return [each for each in (*own, *peers) if each.database in asked.databases]
 
 
 def _tell(text: str) -> None:
-    print(f"{time.process_time():6.1f} {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -73,15 +61,22 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    own, peers = (",".join(dict.fromkeys(each.name for each in backends)) for backends in (OWN, PEERS))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a short run, under three minutes")
-    parser.add_argument("--only", type=_names, default=tuple(OPERATIONS), help="operations, by comma")
-    parser.add_argument("--databases", type=_names, default=DATABASES, help="postgresql,sqlite")
-    parser.add_argument("--backends", type=_names, default=tuple(each.name for each in OWN), help="by comma")
-    parser.add_argument("--tasks", type=_numbers, default=TASKS, help="numbers of tasks at once, by comma")
-    parser.add_argument("--rounds", type=int, help="how often each backend has its turn")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: under three minutes")
+    parser.add_argument("--small", action="store_true", help="nearly empty databases: to see that the program works")
+    parser.add_argument("--only", type=_names, default=tuple(OPERATIONS), help=",".join(OPERATIONS))
+    parser.add_argument("--databases", type=_names, default=DATABASES, help=",".join(DATABASES))
+    parser.add_argument("--backends", type=_names, default=(ALL,), help=f"all or of {own}")
+    parser.add_argument("--peers", type=_names, default=(), help=f"all or of {peers}; installed on first use")
+    parser.add_argument("--tasks", type=_numbers, default=(1, 16, 64), help="how many work at once: 1,16,64")
+    parser.add_argument("--rounds", type=int, help="how often each has its turn")
     parser.add_argument("--seconds", type=float, help="how long a turn is")
-    parser.add_argument("--output", type=Path, help="a file for the results")
+    parser.add_argument(
+        "--growth", type=int, nargs="?", const=GROW_TO, default=0, help=f"up to {GROW_TO:,}; takes long"
+    )
+    parser.add_argument("--output", type=Path, help="a file for the results, as JSON")
+    parser.add_argument("--page", type=Path, help="measure nothing; write docs/benchmarks.md from a file of results")
     return parser
 
 

@@ -42,3 +42,48 @@ OWN = (
     Backend("aiosqlite", "sqlite", _adapter("raw_aiosqlite:RawAiosqlite"), "raw aiosqlite"),
     Backend("orm", "sqlite", _adapter("orm:PlainORM"), "SQLAlchemy ORM"),
 )
+
+PEERS = (
+    Backend(
+        "openai-agents",
+        "postgresql",
+        _adapter("openai_agents:OpenAIAgents"),
+        "openai-agents SQLAlchemySession",
+        ("openai-agents[sqlalchemy]==0.24.0", "asyncpg==0.32.0"),
+    ),
+    Backend(
+        "langgraph",
+        "postgresql",
+        _adapter("langgraph:LangGraph"),
+        "langgraph AsyncPostgresStore",
+        ("langgraph==1.2.22", "langgraph-checkpoint-postgres==3.2.0", "psycopg[binary,pool]==3.3.9"),
+    ),
+    Backend(
+        "langchain",
+        "postgresql",
+        _adapter("langchain:LangChain"),
+        "langchain-postgres PostgresChatMessageHistory",
+        ("langchain-postgres==0.0.19", "psycopg[binary,pool]==3.3.9"),
+    ),
+    Backend(
+        "google-adk",
+        "postgresql",
+        _adapter("google_adk:GoogleADK"),
+        "google-adk DatabaseSessionService",
+        ("google-adk[db]==2.13.0", "asyncpg==0.32.0"),
+    ),
+    Backend(
+        "agno",
+        "postgresql",
+        _adapter("agno:Agno"),
+        "agno AsyncPostgresDb",
+        ("agno==3.1.10", "sqlalchemy[asyncio]==2.1.9", "psycopg[binary]==3.3.9"),
+    ),
+    Backend(
+        "chainlit",
+        "postgresql",
+        _adapter("chainlit:Chainlit"),
+        "chainlit SQLAlchemyDataLayer",
+        ("chainlit==2.12.0", "sqlalchemy[asyncio]==2.1.9", "asyncpg==0.32.0"),
+    ),
+)

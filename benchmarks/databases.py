@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any, Self
 import psutil
 
 from benchmarks.backends import Backend
-from chatstore.testing.servers import PostgreSQLServer
+from chatstore.testing.servers import PostgreSQLServer, ServerUnavailable
 
 _SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_connections")
+
+CONNECTIONS = 300
+"""Room for the pools of all that is measured; everything else is as PostgreSQL comes."""
 
 
 class Databases:
@@ -74,11 +78,19 @@ class Databases:
 
     def _postgresql(self) -> PostgreSQLServer:
         if self._server is None:
-            try:
-                self._server = PostgreSQLServer(source="machine").start()
-            except Exception:
-                self._server = PostgreSQLServer(source="wheel").start()
+            self._server = _own_server()
+            asyncio.run(_execute(self._server.url(), f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))
+            self._server.kill(signal.SIGINT)
+            self._server.restart()
         return self._server
+
+
+def _own_server() -> PostgreSQLServer:
+    """Start a cluster, never one that a URL in the environment names: others may be at work there."""
+    try:
+        return PostgreSQLServer(source="machine").start()
+    except ServerUnavailable:
+        return PostgreSQLServer(source="wheel").start()
 
 
 async def _execute(url: str, statement: str) -> list[Any]:

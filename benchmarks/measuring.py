@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchmarks.operations import DELETE, OPERATIONS, Steps, Task, prepare_deletes
+from benchmarks.operations import DELETE, GROWTH, OPERATIONS, Steps, Task, prepare_deletes
 from benchmarks.protocol import Conversations, NotOffered
 from benchmarks.scene import Scene
 
@@ -53,7 +53,7 @@ async def measure(conversations: Conversations, scene: Scene, name: str, tasks: 
     if name == DELETE:
         await prepare_deletes(conversations, scene, tasks)
     measured = Measured()
-    steps = OPERATIONS[name].steps
+    steps = (OPERATIONS | GROWTH)[name].steps
     start, cpu = time.perf_counter(), time.process_time()
     deadline = start + seconds if name != DELETE else float("inf")
     async with asyncio.TaskGroup() as group:

@@ -103,6 +103,30 @@ async def prepare_deletes(conversations: Conversations, size: Scene, tasks: int)
     await scene.in_turns(threads, make, tasks=4)
 
 
+LENGTHS = (100, 1_000, 10_000, 100_000, 1_000_000)
+"""Items of the threads on which growth is measured."""
+
+
+def thread_of(length: int) -> str:
+    """Return the id of the thread that was filled with so many items."""
+    return scene.thread_id(f"of {length} items")
+
+
+def _growth(kind: str, length: int) -> Operation:
+    async def newest(conversations: Conversations, _: Scene, __: Task) -> Steps:
+        while True:
+            assert await conversations.newest(scene.READER, thread_of(length), NEWEST) >= NEWEST
+            yield 1
+
+    async def append(conversations: Conversations, _: Scene, __: Task) -> Steps:
+        for number in itertools.count():
+            await conversations.append(scene.READER, thread_of(length), payload(number))
+            yield 1
+
+    steps = {"newest": newest, "append": append}[kind]
+    return Operation(f"{kind}@{length}", f"{kind} with {length:,} items in the thread", steps)
+
+
 DELETE = "delete"
 
 OPERATIONS = {
@@ -115,4 +139,11 @@ OPERATIONS = {
         Operation("turn", "turn: newest 50, two appends, two updates", _turn),
         Operation(DELETE, "delete a thread of 1,000 items", _delete),
     )
+}
+
+GROWTH = {
+    operation.name: operation
+    for length in LENGTHS
+    for kind in ("newest", "append")
+    for operation in [_growth(kind, length)]
 }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from benchmarks.databases import Databases
 from benchmarks.operations import DELETE
 from benchmarks.processes import Process
+from benchmarks.summary import Sample, Taken
 
-Sample = dict[str, Any]
+DELETES_IN = 3
+"""Every third round has deletes: what is deleted takes long to make."""
 
 
 @dataclass(frozen=True)
@@ -23,33 +24,13 @@ class Plan:
     seconds: float
 
     def in_round(self, number: int) -> tuple[str, ...]:
-        """Return the operations of a round; what to delete takes long to make, so every third round has deletes."""
-        return tuple(name for name in self.operations if name != DELETE or number % 3 == 0)
+        """Return the operations of a round."""
+        return tuple(name for name in self.operations if name != DELETE or number % DELETES_IN == 0)
 
 
-@dataclass
-class Samples:
-    """Every slice of time that was measured: operation, tasks and backend to one sample for each round."""
-
-    plan: Plan
-    taken: dict[tuple[str, int, str], list[Sample]] = field(default_factory=dict)
-
-    def add(self, operation: str, tasks: int, backend: str, sample: Sample) -> None:
-        """Keep one more sample."""
-        self.taken.setdefault((operation, tasks, backend), []).append(sample)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it."""
-        rows = [
-            {"operation": operation, "tasks": tasks, "backend": backend, "rounds": samples}
-            for (operation, tasks, backend), samples in self.taken.items()
-        ]
-        return {"plan": asdict(self.plan), "rows": rows}
-
-
-def run(workers: Sequence[Process], databases: Databases, plan: Plan, tell: Callable[[str], None]) -> Samples:
+def run(workers: Sequence[Process], databases: Databases, plan: Plan, tell: Callable[[str], None]) -> Taken:
     """Time every operation on every backend under every number of tasks, a round after the other."""
-    samples = Samples(plan)
+    taken: Taken = {}
     _warm_up(workers, plan)
     for number in range(plan.rounds):
         for operation in plan.in_round(number):
@@ -57,8 +38,8 @@ def run(workers: Sequence[Process], databases: Databases, plan: Plan, tell: Call
             for tasks in plan.tasks:
                 for worker in _turned(workers, number):
                     sample = _sample(worker, databases, operation, tasks, plan.seconds)
-                    samples.add(operation, tasks, worker.backend.key, sample)
-    return samples
+                    taken.setdefault((operation, tasks, worker.backend.key), []).append(sample)
+    return taken
 
 
 def _sample(worker: Process, databases: Databases, operation: str, tasks: int, seconds: float) -> Sample:

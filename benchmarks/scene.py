@@ -47,6 +47,9 @@ class Scene:
         return [*writers, *readers, (READER, TO_PAGE, self.items_to_page)]
 
 
+SMALL = Scene(writers=4, others=20, threads_of_one_user=40, threads_to_read=2, items_to_read=100, items_to_page=200)
+
+
 def payload(number: int = 0) -> Payload:
     """Return the content of one item: about 500 bytes of JSON, no two alike."""
     text = f"Message {number}. " + "The quick brown fox jumps over the lazy dog, again and again. " * 7
@@ -89,6 +92,17 @@ async def fill(conversations: Conversations, user: str, thread: str, count: int)
     for start in range(0, count, FILL_ITEMS):
         numbers = range(start, min(start + FILL_ITEMS, count))
         await conversations.fill(user, thread, [payload(number) for number in numbers])
+
+
+async def crowd(conversations: Conversations, start: int, end: int) -> None:
+    """Make the other users' threads from the one number to the other, a thousand to each user."""
+    numbers = range(start, end, FILL_ITEMS)
+
+    async def make(first: int) -> None:
+        ids = [thread_id(f"in the crowd {number}") for number in range(first, min(first + FILL_ITEMS, end))]
+        await conversations.create_threads(f"user_in_the_crowd_{first}", ids)
+
+    await in_turns(numbers, make)
 
 
 async def _create(conversations: Conversations, user: str, ids: Sequence[str]) -> None:

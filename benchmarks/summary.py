@@ -2,42 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
+from typing import Any
 
 from benchmarks.backends import BASE
-from benchmarks.rounds import Sample, Samples
+
+Sample = dict[str, Any]
+Taken = dict[tuple[str, int, str], list[Sample]]
+"""Operation, tasks and backend to one sample for each round."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The medians of one backend in one cell of the report."""
+    """The medians of one backend in one cell of the report; times in milliseconds for each unit of work.
 
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_ms: float
-    server_cpu_ms: float
-    failed: int
-    ratio: float | None
+    ``ratio`` is the rate over that of the bare driver in the same round; half of the rounds lie between
+    ``ratio_low`` and ``ratio_high``.
+    """
+
+    operation: str
+    tasks: int
+    backend: str
+    per_second: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    cpu_ms: float = 0.0
+    server_cpu_ms: float = 0.0
+    failed: int = 0
+    offered: bool = True
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+
+    @property
+    def database(self) -> str:
+        """The database that the backend is on."""
+        return self.backend.partition("/")[0]
 
 
-def figures_of(samples: Samples, operation: str, tasks: int, backend: str) -> Figures | None:
-    """Return the medians; ``None`` where the backend does not offer the operation."""
-    taken = samples.taken.get((operation, tasks, backend), [])
-    if not taken or not all(sample.get("offered", True) for sample in taken):
-        return None
-    base = samples.taken.get((operation, tasks, f"{backend.partition('/')[0]}/{BASE}"), [])
-    return Figures(
-        *(median(sample.get(name, 0.0) for sample in taken) for name in _NAMES),
-        failed=sum(sample["failed"] for sample in taken),
-        ratio=_ratio(taken, base),
-    )
+def summarised(taken: Taken) -> Iterator[Figures]:
+    """Yield the figures of every cell."""
+    for (operation, tasks, backend), samples in taken.items():
+        if not all(sample.get("offered", True) for sample in samples):
+            yield Figures(operation, tasks, backend, offered=False)
+            continue
+        base = taken.get((operation, tasks, f"{backend.partition('/')[0]}/{BASE}"), [])
+        yield Figures(
+            operation,
+            tasks,
+            backend,
+            *_medians(samples),
+            sum(each["failed"] for each in samples),
+            True,
+            *_ratios(samples, base),
+        )
 
 
-_NAMES = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "server_cpu_ms")
+def cell(figures: Iterable[Figures], operation: str, tasks: int, backend: str) -> Figures | None:
+    """Return the figures of one cell, if it was measured."""
+    wanted = (operation, tasks, backend)
+    return next((each for each in figures if (each.operation, each.tasks, each.backend) == wanted), None)
 
 
-def _ratio(taken: list[Sample], base: list[Sample]) -> float | None:
-    pairs = list(zip(taken, base, strict=False))
-    return median(mine["per_second"] / raw["per_second"] for mine, raw in pairs) if pairs else None
+def _medians(samples: Sequence[Sample]) -> tuple[float, ...]:
+    names = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "server_cpu_ms")
+    return tuple(median(sample.get(name, 0.0) for sample in samples) for name in names)
+
+
+def _ratios(samples: Sequence[Sample], base: Sequence[Sample]) -> tuple[float | None, float | None, float | None]:
+    ratios = [mine["per_second"] / raw["per_second"] for mine, raw in zip(samples, base, strict=False)]
+    if not ratios:
+        return None, None, None
+    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return median(ratios), low, high

@@ -15,8 +15,9 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from benchmarks.measuring import measure
+from benchmarks.operations import thread_of
 from benchmarks.protocol import Conversations
-from benchmarks.scene import Scene
+from benchmarks.scene import READER, Scene, crowd, fill
 
 
 class Worker:
@@ -28,6 +29,15 @@ class Worker:
 
     async def prepare(self) -> dict[str, Any]:
         await self._scene.prepare(self._conversations)
+        return {}
+
+    async def fill(self, length: int) -> dict[str, Any]:
+        await self._conversations.create_threads(READER, [thread_of(length)])
+        await fill(self._conversations, READER, thread_of(length), length)
+        return {}
+
+    async def crowd(self, start: int, end: int) -> dict[str, Any]:
+        await crowd(self._conversations, start, end)
         return {}
 
     async def measure(self, operation: str, tasks: int, seconds: float) -> dict[str, Any]:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from time import time
 from uuid import uuid4
 
 from agno.db.base import SessionType
 from agno.db.postgres import AsyncPostgresDb
 from agno.run.agent import RunOutput
 from agno.session import AgentSession
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.protocol import Payload
 
 AGENT = "agent"
+COPY = (
+    "INSERT INTO agno_runs (run_id, session_id, run_type, agent_id, user_id, status, run_index, run_data,"
+    " created_at, updated_at) SELECT made.id, session_id, run_type, agent_id, user_id, status, run_index + n,"
+    " jsonb_set(run_data, '{run_id}', to_jsonb(made.id)), created_at, updated_at"
+    " FROM agno_runs CROSS JOIN generate_series(1, CAST(:count AS integer)) AS n"
+    " CROSS JOIN LATERAL (SELECT md5(run_id || n) AS id) AS made WHERE run_id = :run"
+)
+"""Many runs at once, which the library has no call for: copies of one."""
 
 
 class Agno:
@@ -31,12 +41,13 @@ class Agno:
 
     async def create_threads(self, user: str, thread_ids: Sequence[str]) -> None:
         for thread_id in thread_ids:
-            session = AgentSession(session_id=thread_id, agent_id=AGENT, user_id=user)
+            session = AgentSession(session_id=thread_id, agent_id=AGENT, user_id=user, created_at=int(time()))
             assert await self._database.upsert_session(session)
 
     async def fill(self, user: str, thread_id: str, payloads: Sequence[Payload]) -> None:
-        for payload in payloads:
-            await self.append(user, thread_id, payload)
+        run_id = await self.append(user, thread_id, payloads[0])
+        async with self._engine.begin() as connection:
+            await connection.execute(text(COPY), {"run": run_id, "count": len(payloads) - 1})
 
     async def append(self, user: str, thread_id: str, payload: Payload) -> str:
         run_id = uuid4().hex
@@ -44,9 +55,7 @@ class Agno:
         return run_id
 
     async def update(self, user: str, thread_id: str, item: str, payload: Payload) -> None:
-        run = RunOutput(
-            run_id=item, agent_id=AGENT, session_id=thread_id, user_id=user, content=json.dumps(payload)
-        )
+        run = RunOutput(run_id=item, agent_id=AGENT, session_id=thread_id, user_id=user, content=json.dumps(payload))
         await self._database.upsert_run(run, session_id=thread_id, user_id=user)
 
     async def newest(self, user: str, thread_id: str, limit: int) -> int:

@@ -34,7 +34,7 @@ TABLES = (
     ' "threadId" UUID NOT NULL REFERENCES threads("id") ON DELETE CASCADE, "value" INT NOT NULL, "comment" TEXT)',
 )
 INSERT_USER = (
-    "INSERT INTO users (\"id\", \"identifier\", \"metadata\") VALUES (CAST(:id AS uuid), :name, '{}')"
+    'INSERT INTO users ("id", "identifier", "metadata") VALUES (CAST(:id AS uuid), :name, \'{}\')'
     " ON CONFLICT DO NOTHING"
 )
 INSERT_STEP = (

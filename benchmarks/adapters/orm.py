@@ -147,9 +147,7 @@ async def _owned(session: AsyncSession, user: str, thread_id: str) -> _Thread:
 
 
 def _messages(user: str, thread_id: str) -> Any:
-    return select(_Message).where(
-        _Message.tenant == TENANT, _Message.user_id == user, _Message.thread_id == thread_id
-    )
+    return select(_Message).where(_Message.tenant == TENANT, _Message.user_id == user, _Message.thread_id == thread_id)
 
 
 def _message(user: str, thread_id: str, payload: Payload) -> dict[str, Any]:

@@ -48,7 +48,7 @@ CREATE TABLE items (
 CREATE UNIQUE INDEX items_position ON items (tenant, user_id, thread_id, position);
 """
 
-CREATE = "INSERT INTO threads (tenant, user_id, id, title) VALUES ($1, $2, $3, $4)"
+CREATE = "INSERT INTO threads (tenant, user_id, id, title) SELECT $1, $2, id, $4 FROM unnest($3::text[]) AS given (id)"
 
 _TOUCHED = (
     "WITH thread AS (UPDATE threads SET updated_at = now(), last_position = last_position + {}"
@@ -125,8 +125,7 @@ class RawPostgreSQL:
         await self._connections.close()
 
     async def create_threads(self, user: str, thread_ids: Sequence[str]) -> None:
-        for thread_id in thread_ids:
-            await self._connections.fetch(CREATE, TENANT, user, thread_id, "A conversation")
+        await self._connections.fetch(CREATE, TENANT, user, list(thread_ids), "A conversation")
 
     async def fill(self, user: str, thread_id: str, payloads: Sequence[Payload]) -> None:
         ids = [_id() for _ in payloads]
