@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(
         operations=tuple(name for name in OPERATIONS if name in asked.only),
         tasks=asked.tasks,
-        rounds=asked.rounds if asked.rounds is not None else (6 if asked.quick else 15),
+        rounds=asked.rounds if asked.rounds is not None else (5 if asked.quick else 15),
         seconds=asked.seconds or (0.1 if asked.quick else 0.5),
     )
     chosen = _chosen(asked)
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--growth", type=int, nargs="?", const=GROW_TO, default=0, help=f"up to {GROW_TO:,}; takes long"
     )
     parser.add_argument("--output", type=Path, help="a file for the results, as JSON")
-    parser.add_argument("--page", type=Path, help="measure nothing; write docs/benchmarks.md from a file of results")
+    parser.add_argument("--page", type=Path, nargs="+", help="measure nothing; write docs/benchmarks.md from results")
     return parser
 
 

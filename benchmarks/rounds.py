@@ -10,8 +10,8 @@ from benchmarks.operations import DELETE
 from benchmarks.processes import Process
 from benchmarks.summary import Sample, Taken
 
-DELETES_IN = 3
-"""Every third round has deletes: what is deleted takes long to make."""
+DELETES_IN = 6
+"""Every sixth round has deletes: what is deleted takes long to make."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Scene:
         await in_turns(_parts(many, 250), lambda ids: _create(conversations, MANY, ids))
         await in_turns(self._filled(), lambda each: _fill(conversations, *each))
 
-    def _others(self) -> list[tuple[str, list[str]]]:
+    def _others(self) -> list[tuple[str, Sequence[str]]]:
         ids = [thread_id(f"other {number}") for number in range(self.others)]
         return [(f"another_user_{number}", part) for number, part in enumerate(_parts(ids, 10))]
 

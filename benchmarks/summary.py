@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from typing import Any
 
@@ -12,6 +12,8 @@ from benchmarks.backends import BASE
 Sample = dict[str, Any]
 Taken = dict[tuple[str, int, str], list[Sample]]
 """Operation, tasks and backend to one sample for each round."""
+
+MEDIANS = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "server_cpu_ms")
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,14 @@ def summarised(taken: Taken) -> Iterator[Figures]:
         if not all(sample.get("offered", True) for sample in samples):
             yield Figures(operation, tasks, backend, offered=False)
             continue
-        base = taken.get((operation, tasks, f"{backend.partition('/')[0]}/{BASE}"), [])
-        yield Figures(
+        figures = Figures(
             operation,
             tasks,
             backend,
-            *_medians(samples),
-            sum(each["failed"] for each in samples),
-            True,
-            *_ratios(samples, base),
+            **{name: median(sample.get(name, 0.0) for sample in samples) for name in MEDIANS},
+            failed=sum(sample["failed"] for sample in samples),
         )
+        yield _with_ratio(figures, samples, taken.get((operation, tasks, f"{figures.database}/{BASE}"), []))
 
 
 def cell(figures: Iterable[Figures], operation: str, tasks: int, backend: str) -> Figures | None:
@@ -66,14 +66,9 @@ def cell(figures: Iterable[Figures], operation: str, tasks: int, backend: str) -
     return next((each for each in figures if (each.operation, each.tasks, each.backend) == wanted), None)
 
 
-def _medians(samples: Sequence[Sample]) -> tuple[float, ...]:
-    names = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "server_cpu_ms")
-    return tuple(median(sample.get(name, 0.0) for sample in samples) for name in names)
-
-
-def _ratios(samples: Sequence[Sample], base: Sequence[Sample]) -> tuple[float | None, float | None, float | None]:
+def _with_ratio(figures: Figures, samples: Sequence[Sample], base: Sequence[Sample]) -> Figures:
     ratios = [mine["per_second"] / raw["per_second"] for mine, raw in zip(samples, base, strict=False)]
     if not ratios:
-        return None, None, None
+        return figures
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-    return median(ratios), low, high
+    return replace(figures, ratio=median(ratios), ratio_low=low, ratio_high=high)

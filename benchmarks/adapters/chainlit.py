@@ -96,7 +96,8 @@ class Chainlit:
     async def _steps(self, thread_id: str) -> list[StepDict]:
         thread = await self._layer.get_thread(_uuid(thread_id))
         assert thread is not None
-        return thread["steps"]
+        steps: list[StepDict] = thread["steps"]
+        return steps
 
 
 def _step(step_id: str, thread_id: str, payload: Payload) -> StepDict:

@@ -21,9 +21,7 @@ class LangGraph:
     async def open(self, url: str) -> None:
         self._stack = AsyncExitStack()
         pool = {"min_size": CONNECTIONS, "max_size": CONNECTIONS}
-        self._store = await self._stack.enter_async_context(
-            AsyncPostgresStore.from_conn_string(url, pool_config=pool)  # type: ignore[arg-type]
-        )
+        self._store = await self._stack.enter_async_context(AsyncPostgresStore.from_conn_string(url, pool_config=pool))
         await self._store.setup()
 
     async def close(self) -> None:
