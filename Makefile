@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint types layers format
+.PHONY: help setup demo serve test lint types layers bench format
 
 BIN := .venv/bin
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -29,6 +29,9 @@ types: .venv/.dev ## check types, and that every public name has one
 
 layers: .venv/.dev ## check who imports whom
 	@$(BIN)/lint-imports
+
+bench: .venv/.dev ## measure chatstore against the bare drivers and the plain ORM: about three minutes
+	@$(BIN)/python -m benchmarks --quick
 
 format: .venv/.dev ## format, and fix what lint can fix
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pydantic_core import to_json
+
 from chatstore.errors import InvalidInputError
 from chatstore.ids import check_key
 from chatstore.instants import plain, to_microseconds
@@ -39,7 +41,7 @@ class Listing:
 
     def cursor(self, *position: int | str) -> str:
         """Return the cursor of ``position`` in this listing: ints and strings, as the listing sorts."""
-        body = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
+        body = to_json(position)
         return urlsafe_b64encode(self._digest(body) + body).rstrip(b"=").decode()
 
     def position(self, cursor: object) -> tuple[int | str, ...]:
@@ -57,7 +59,7 @@ class Listing:
 
     def _digest(self, body: bytes) -> bytes:
         parts = [self.owner.tenant, self.owner.user, self.name, self.order, self.database]
-        scope = hashlib.blake2b(json.dumps(parts).encode(), digest_size=32).digest()
+        scope = hashlib.blake2b(to_json(parts), digest_size=32).digest()
         return hashlib.blake2b(body, key=scope, digest_size=_DIGEST_BYTES).digest()
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from chatstore.errors import InvalidInputError
 
 _EPOCH = datetime(1970, 1, 1)
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -70,7 +71,7 @@ def to_microseconds(moment: datetime) -> int:
 
 def from_microseconds(microseconds: int) -> datetime:
     """Return the instant as an aware time in UTC."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=UTC)
+    return _EPOCH_UTC + microseconds * _MICROSECOND
 
 
 def _local_offset(moment: datetime) -> timedelta:

@@ -12,14 +12,27 @@ from chatstore import payloads
 from chatstore.errors import InvalidInputError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 Order: TypeAlias = Literal["asc", "desc"]
 ThreadOrder: TypeAlias = Literal["created", "activity"]
 AttachmentState: TypeAlias = Literal["pending", "ready"]
-_new, _set = object.__new__, object.__setattr__
 
 Text: TypeAlias = Annotated[str, Strict()]
 """A str and nothing that could be read as one."""
+
+
+_new, _set = object.__new__, object.__setattr__
+
+
+def _stored(kind: type[M], fields: dict[str, Any], private: dict[str, Any] | None = None) -> M:
+    """Return a model of these fields as pydantic keeps it: ``model_construct`` without looking at every field."""
+    model = _new(kind)
+    _set(model, "__dict__", fields)
+    _set(model, "__pydantic_fields_set__", set())
+    _set(model, "__pydantic_extra__", None)
+    _set(model, "__pydantic_private__", private)
+    return model
 
 
 class _Model(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -79,8 +92,8 @@ class Thread(_Model, frozen=True):
 
     @classmethod
     def stored(cls, **values: Any) -> Thread:
-        """Return a thread as a store loads it: not validated, no field counted as changed."""
-        return cls.model_construct(_fields_set=set(), **values)
+        """Return a thread as a store loads it, of every field: not validated, none counted as changed."""
+        return _stored(cls, values)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "id", self.id
@@ -141,13 +154,8 @@ class Item(_Model, frozen=True):
         position: int | None = None,
     ) -> Item:
         """Return an item whose ``data`` is still JSON text, decoded on first use; nothing is validated here."""
-        item = _new(cls)
         fields = {"id": id, "thread_id": thread_id, "type": type, "created_at": created_at, "position": position}
-        _set(item, "__dict__", fields)
-        _set(item, "__pydantic_fields_set__", set())
-        _set(item, "__pydantic_extra__", None)
-        _set(item, "__pydantic_private__", {"_payload": payload})
-        return item
+        return _stored(cls, fields, {"_payload": payload})
 
     @property
     def undecoded(self) -> str | None:
@@ -211,8 +219,8 @@ class Attachment(_Model, frozen=True):
 
     @classmethod
     def stored(cls, **values: Any) -> Attachment:
-        """Return a record as a store loads it: not validated, no field counted as changed."""
-        return cls.model_construct(_fields_set=set(), **values)
+        """Return a record as a store loads it, of every field: not validated, none counted as changed."""
+        return _stored(cls, values)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name in ("id", "mime_type", "size", "state"):

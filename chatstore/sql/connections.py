@@ -132,7 +132,8 @@ class Connections:
     @asynccontextmanager
     async def unit(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
         """Yield a unit on a connection of the pool."""
-        async with self._turn():
+        await self._wait()
+        try:
             raw = await self._check_out()
             while self._dialect.is_closed(raw.driver_connection):  # by the server, while it lay in the pool
                 await self._throw_away(raw)
@@ -143,33 +144,38 @@ class Connections:
                 yield unit
             finally:
                 await self._check_in(raw, unit)
+        finally:
+            self._go()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Unit]:
         """Yield a unit on the connection of a session."""
-        async with self._turn(), AsyncSession(self._engine) as session:
-            connection = await session.connection()
-            raw = await connection.get_raw_connection()
-            while self._dialect.is_closed(raw.driver_connection):
-                self._hollow += 1
-                await connection.invalidate()
-                await session.rollback()
+        await self._wait()
+        try:
+            async with AsyncSession(self._engine) as session:
                 connection = await session.connection()
                 raw = await connection.get_raw_connection()
-            unit = self._unit(raw)
-            try:
-                await self._set_up(unit, raw)
-                yield unit
-            finally:
-                if unit.broken:
+                while self._dialect.is_closed(raw.driver_connection):
                     self._hollow += 1
-                    with anyio.CancelScope(shield=True):
-                        await connection.invalidate()
+                    await connection.invalidate()
+                    await session.rollback()
+                    connection = await session.connection()
+                    raw = await connection.get_raw_connection()
+                unit = self._unit(raw)
+                try:
+                    await self._set_up(unit, raw)
+                    yield unit
+                finally:
+                    if unit.broken:
+                        self._hollow += 1
+                        with anyio.CancelScope(shield=True):
+                            await connection.invalidate()
+        finally:
+            self._go()
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _wait(self) -> None:
+        """Wait until fewer than ``size`` connections are out."""
         if self._free is None:
-            yield
             return
         try:
             async with asyncio.timeout(POOL_TIMEOUT) if self._free.locked() else nullcontext():
@@ -178,9 +184,9 @@ class Connections:
             raise UnavailableError(
                 f"none of the pool's {self._size} connections was free within {POOL_TIMEOUT:g} s"
             ) from None
-        try:
-            yield
-        finally:
+
+    def _go(self) -> None:
+        if self._free is not None:
             self._free.release()
 
     async def _check_out(self) -> PoolProxiedConnection:

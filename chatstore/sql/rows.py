@@ -10,6 +10,8 @@ from chatstore.models import Attachment, Item, Thread, ThreadStatus
 
 Row = Sequence[Any]
 
+_ACTIVE = ThreadStatus()
+
 
 def thread_of(row: Row) -> Thread:
     """Return the thread of a row of ``THREAD_COLUMNS``."""
@@ -19,7 +21,9 @@ def thread_of(row: Row) -> Thread:
         title=title,
         created_at=instants.from_text(created_at, instant),
         updated_at=instants.from_microseconds(updated),
-        status=ThreadStatus.model_construct(type=status, reason=reason),
+        status=_ACTIVE
+        if (status, reason) == ("active", None)
+        else ThreadStatus.model_construct(type=status, reason=reason),
         metadata=payloads.decode(metadata),
         revision=revision,
     )

@@ -1,0 +1,1 @@
+"""One file for each way to keep conversations that is measured; each imports its own libraries alone."""
