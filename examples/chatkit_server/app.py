@@ -1,6 +1,7 @@
 """The ChatKit server: FastAPI in front, chatstore behind, the user of each request in between."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -12,22 +13,27 @@ from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem, Wi
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from chatstore import ChatStore
-from chatstore.integrations.chatkit import ChatKitStore
+from chatstore import ChatStore, errors
+from chatstore.integrations.chatkit import ChatKitAttachmentStore, ChatKitStore
 from examples.chatkit_server.assistant import answer, finish_card, title_of
+from examples.chatkit_server.files import add_files, open_and_swept
 from examples.chatkit_server.page import page_response
 
 Context = dict[str, str]
 
 
 class ExampleServer(ChatKitServer[Context]):
+    def __init__(self, chat_store: ChatStore) -> None:
+        super().__init__(ChatKitStore(chat_store), ChatKitAttachmentStore(chat_store))
+        self.chat_store = chat_store
+
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: Context
     ) -> AsyncIterator[ThreadStreamEvent]:
         thread.title = thread.title or title_of(input_user_message)
         newest = await self.store.load_thread_items(thread.id, None, 20, "desc", context)
         agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
-        async for event in answer(agent_context, newest.data[::-1]):
+        async for event in answer(agent_context, newest.data[::-1], self.chat_store.for_user(context["user_id"])):
             yield event
 
     async def action(
@@ -37,24 +43,26 @@ class ExampleServer(ChatKitServer[Context]):
             yield finish_card(sender, action.payload)
 
 
-def demo_user(x_demo_user: Annotated[str, Header()] = "") -> Context:
+def demo_user(x_demo_user: Annotated[str, Header()] = "") -> str:
     """Who is asking. The header is believed because this is a demo: check a session or a token here."""
     user = unquote(x_demo_user)
     if not user.strip():
         raise HTTPException(401, "Say who you are in the header X-Demo-User.")
-    return {"user_id": user}
+    return user
 
 
 def create_app(store: ChatStore) -> FastAPI:
-    server = ExampleServer(ChatKitStore(store))
-    app = FastAPI(lifespan=store.lifespan)
+    server = ExampleServer(store)
+    app = FastAPI(lifespan=partial(open_and_swept, store))
     app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(errors.NotFoundError, _not_found)
     app.add_exception_handler(ValueError, _refused)
     app.get("/")(page_response)
+    add_files(app, store, demo_user)
 
     @app.post("/chatkit")
-    async def chatkit(request: Request, context: Annotated[Context, Depends(demo_user)]) -> Response:
-        result = await server.process(await request.body(), context)
+    async def chatkit(request: Request, user: Annotated[str, Depends(demo_user)]) -> Response:
+        result = await server.process(await request.body(), {"user_id": user})
         if isinstance(result, StreamingResult):
             return StreamingResponse(await _begun(result), media_type="text/event-stream")
         return Response(result.json, media_type="application/json")

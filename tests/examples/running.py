@@ -15,6 +15,7 @@ class Running:
 
     address: str
     database: Path
+    files: Path
     pid: int
 
 
