@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from chatstore.errors import ConflictError, IntegrityError, InvalidInputError, LimitError, NotFoundError
-from chatstore.ids import new_id
+from chatstore.ids import check_key, new_id
 from chatstore.links import Links, Upload, check_lifetime
 from chatstore.models import Attachment
 from chatstore.owners import Owner
@@ -44,7 +44,7 @@ class Attachments:
     def __init__(self, store: Store, blobs: BlobStore, links: Links, limits: Limits) -> None:
         self._store = store
         self._blobs = blobs
-        self._links = links
+        self.links: Links = links
         self._limits = limits
 
     async def add(
@@ -65,9 +65,9 @@ class Attachments:
         caller expects. Raises ``LimitError`` for a file that a limit forbids, ``InvalidInputError`` for bytes
         that are not the expected ones, ``NotFoundError`` without the thread.
         """
-        id = new_id("atc")
-        async with _on_error(lambda: self._store.delete_attachment(id, owner=owner)):
-            record = await self._begin(id, name, owner, mime_type, thread_id, metadata, size, PENDING)
+        id, key = new_id("atc"), new_blob_key(owner)
+        async with _on_error(lambda: self._discard(id, key, owner)):
+            record = await self._begin(id, key, name, owner, mime_type, thread_id, metadata, size, PENDING)
             return await self._fill(record, record.key, owner, source, size, sha256)
 
     async def begin(
@@ -80,17 +80,19 @@ class Attachments:
         thread_id: str | None = None,
         metadata: dict[str, Any] | None = None,
         expires_in: timedelta = timedelta(hours=1),
+        id: str | None = None,
     ) -> Upload:
         """Insert a pending record and return the request by which a client uploads its bytes until it expires.
 
-        Raises ``LimitError`` for a file that a limit forbids, ``NotFoundError`` without the thread, and
-        ``NotSupportedError`` where neither the blob store nor a signer can make a URL.
+        Raises ``LimitError`` for a file that a limit forbids, ``NotFoundError`` without the thread,
+        ``ConflictError`` for an ``id`` in use, and ``NotSupportedError`` where neither the blob store nor a signer
+        can make a URL.
         """
         lasting = check_lifetime(expires_in) + PENDING
-        id = new_id("atc")
-        async with _on_error(lambda: self._store.delete_attachment(id, owner=owner)):
-            record = await self._begin(id, name, owner, mime_type, thread_id, metadata, size, lasting)
-            return await self._links.upload(record, owner=owner, expires_in=expires_in)
+        id, key = new_id("atc") if id is None else check_key(id, "id"), new_blob_key(owner)
+        async with _on_error(lambda: self._discard(id, key, owner)):
+            record = await self._begin(id, key, name, owner, mime_type, thread_id, metadata, size, lasting)
+            return await self.links.upload(record, owner=owner, expires_in=expires_in)
 
     async def url(
         self, attachment_id: str, *, owner: Owner, expires_in: timedelta, download_name: str | None = None
@@ -98,7 +100,7 @@ class Attachments:
         """Return a URL that fetches a ready attachment until it expires; raise as :meth:`open` does."""
         check_lifetime(expires_in)
         record = await self._ready(attachment_id, owner)
-        return await self._links.download(record, owner=owner, expires_in=expires_in, download_name=download_name)
+        return await self.links.download(record, owner=owner, expires_in=expires_in, download_name=download_name)
 
     async def receive(
         self,
@@ -139,6 +141,16 @@ class Attachments:
                 raise NotFoundError(f"complete_upload: nothing was uploaded for {attachment_id!r} yet") from error
             return await self._fill(record, key, owner, chunks, record.declared_size, None)
 
+    async def copy(self, attachment_id: str, *, thread_id: str, owner: Owner, id: str | None = None) -> Attachment:
+        """Insert a record of the same bytes in another thread; raise as the store's ``copy_attachment`` does."""
+        return await self._store.copy_attachment(
+            attachment_id,
+            thread_id=thread_id,
+            owner=owner,
+            id=new_id("atc") if id is None else id,
+            limits=self._limits,
+        )
+
     @asynccontextmanager
     async def open(
         self, attachment_id: str, *, owner: Owner, start: int = 0, end: int | None = None
@@ -166,6 +178,7 @@ class Attachments:
     async def _begin(
         self,
         id: str,
+        key: str,
         name: str,
         owner: Owner,
         mime_type: str | None,
@@ -182,11 +195,16 @@ class Attachments:
             metadata=metadata,
         )
         self._check(attachment.mime_type, size)
-        key = new_blob_key(owner)
         begun = await self._store.begin_upload(
             attachment, owner=owner, key=key, size=size, expires_in=expires_in, limits=self._limits
         )
         return FileRecord(begun, key, size)
+
+    async def _discard(self, id: str, key: str, owner: Owner) -> None:
+        """Delete the record that expects its bytes under ``key``, and no other one of the same id."""
+        for record in await self._store.load_files([id], owner=owner):
+            if record.key == key:
+                await self._store.delete_attachment(id, owner=owner)
 
     async def _ready(self, attachment_id: str, owner: Owner) -> FileRecord:
         record = await self._store.load_file(attachment_id, owner=owner)

@@ -65,7 +65,16 @@ class Links:
         if Capability.PRESIGN_GET in self._blobs.capabilities:
             request = await self._blobs.presign_get(record.key, expires_in=expires_in, download_name=download_name)
             return request.url
-        return self._signed(DOWNLOAD, owner, record.attachment, expires_in, name=download_name).url
+        return self.download_route(record.attachment, owner=owner, expires_in=expires_in, download_name=download_name)
+
+    def download_route(
+        self, attachment: Attachment, *, owner: Owner, expires_in: timedelta, download_name: str | None = None
+    ) -> str:
+        """Return the URL of the application's own route to an attachment; it answers 404 until that is ready.
+
+        Raises ``NotSupportedError`` without a signer.
+        """
+        return self._signed(DOWNLOAD, owner, attachment, expires_in, name=download_name).url
 
     def _signed(
         self,

@@ -347,7 +347,7 @@ class Store(Protocol):
         ...
 
     async def delete_attachment(self, attachment_id: str, *, owner: Owner) -> None:
-        """Delete a record and queue its bytes for deletion when no other record has them; quiet when absent."""
+        """Delete a record and queue its bytes, which go once no other record has them; quiet when absent."""
         ...
 
     async def begin_upload(
@@ -371,6 +371,10 @@ class Store(Protocol):
         """Return a record with what belongs to its upload; raise ``NotFoundError`` when absent or never begun."""
         ...
 
+    async def load_files(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        """Return up to 1,000 of them in the order of the ids; those absent or never begun are left out."""
+        ...
+
     async def finish_upload(
         self,
         attachment_id: str,
@@ -389,8 +393,19 @@ class Store(Protocol):
         """
         ...
 
+    async def copy_attachment(
+        self, attachment_id: str, *, thread_id: str, owner: Owner, id: str, limits: Limits
+    ) -> Attachment:
+        """Insert a record ``id`` in another thread, of the bytes that a ready record has, and return it.
+
+        The bytes are shared and go with the last record; each record is charged. The same copy once more is
+        success. Raises ``NotFoundError`` without the thread, or where the attachment is absent or not uploaded,
+        ``ConflictError`` for an id in use, and ``LimitError`` over a quota.
+        """
+        ...
+
     async def queue_deletion(self, key: str, *, owner: Owner) -> None:
-        """Queue bytes of an upload that failed for deletion, unless a record has them."""
+        """Queue bytes for deletion; while a record has them they stay."""
         ...
 
     async def take_deletions(self, *, limit: int, retry_after: timedelta) -> list[QueuedDeletion]:

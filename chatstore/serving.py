@@ -199,15 +199,34 @@ def headers_for(
     }
 
 
+def is_shown_image(declared: str, sniffed: str | None) -> bool:
+    """Say whether a browser is shown bytes as an image that were declared as one type and sniffed as another."""
+    served = served_type(declared, sniffed)
+    return served.inline and served.content_type.startswith("image/")
+
+
+def may_be_shown_image(declared: str) -> bool:
+    """Say whether bytes declared so are shown as an image, once they turn out to be what they are declared to be."""
+    return any(is_shown_image(declared, sniffed) for sniffed in _INLINE)
+
+
 def data_url(declared: str, data: bytes) -> str:
     """Return an image as a ``data:`` URL.
 
     Raises ``InvalidInputError`` for anything but an image that may be shown inline.
     """
-    served = served_type(declared, sniff(data))
-    if not served.inline or not served.content_type.startswith("image/"):
+    if not is_shown_image(declared, sniff(data)):
         raise InvalidInputError("data: not an image that may be shown; PNG, JPEG, GIF, WebP and AVIF are")
-    return f"data:{served.content_type};base64,{b64encode(data).decode()}"
+    return file_data_url(declared, data)
+
+
+def file_data_url(declared: str, data: bytes) -> str:
+    """Return a file as a ``data:`` URL of the type it is served as, never one that a browser would run.
+
+    It is for a model or another program; what a browser may show is :func:`data_url`'s to say.
+    """
+    content_type = served_type(declared, sniff(data)).content_type.partition(";")[0]
+    return f"data:{content_type};base64,{b64encode(data).decode()}"
 
 
 def plan_response(

@@ -188,11 +188,12 @@ class UserStore:
         thread_id: str | None = None,
         metadata: dict[str, Any] | None = None,
         expires_in: timedelta = timedelta(hours=1),
+        id: str | None = None,
     ) -> Upload:
         """Insert a pending record and return the request by which a client uploads its ``size`` bytes itself.
 
-        Raises ``LimitError``, ``NotFoundError`` without the thread, and ``NotSupportedError`` where no URL can be
-        made.
+        Raises ``LimitError``, ``NotFoundError`` without the thread, ``ConflictError`` for an ``id`` in use, and
+        ``NotSupportedError`` where no URL can be made.
         """
         return await self._attachments.begin(
             name,
@@ -202,7 +203,17 @@ class UserStore:
             thread_id=thread_id,
             metadata=metadata,
             expires_in=expires_in,
+            id=id,
         )
+
+    async def copy_attachment(self, attachment_id: str, *, thread_id: str, id: str | None = None) -> Attachment:
+        """Insert a record of the same bytes in another thread and return it: an attachment joins one thread only.
+
+        The bytes are shared and go with the last record; each counts in the owner's limits. With an ``id``, the
+        same copy once more is success. Raises ``NotFoundError`` without the thread, or where the attachment is
+        absent or not uploaded yet, ``ConflictError`` for an id in use, and ``LimitError``.
+        """
+        return await self._attachments.copy(attachment_id, thread_id=thread_id, owner=self.owner, id=id)
 
     async def complete_upload(self, attachment_id: str) -> Attachment:
         """Verify what a client uploaded and turn its record ready; a second time is success.

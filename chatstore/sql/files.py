@@ -36,6 +36,8 @@ _CHARGE = (
 
 LOAD_FILE = f"SELECT {FILE_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
 
+LOAD_FILES = f"SELECT {FILE_COLUMNS} FROM {{attachments}} WHERE {OWNED} AND id {{ids}} AND blob_key IS NOT NULL"
+
 _LOCK_FILE = f"SELECT {FILE_COLUMNS}, charge FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id {{lock}}"
 
 _READY = (
@@ -46,33 +48,35 @@ _READY = (
 
 _DELETE = f"DELETE FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id RETURNING blob_key, charge"
 
+_COPY = (
+    "INSERT INTO {attachments} (tenant, user_id, id, thread_key, thread_id, name, mime_type, size, sha256, state,"
+    " metadata, created_at, instant, blob_key, sniffed, charge)"
+    f" SELECT tenant, user_id, :copy_id, (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}), :thread_id, name,"
+    " mime_type, size, sha256, state, metadata, created_at, instant, blob_key, sniffed, charge"
+    f" FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
+    f" RETURNING {ATTACHMENT_COLUMNS}"
+)
+
 _QUEUE = (
     "INSERT INTO {deletions} (tenant, user_id, blob_key, due, attempts)"
-    " SELECT :tenant, :user_id, :blob_key, {now}, 0"
-    f" WHERE NOT EXISTS (SELECT 1 FROM {{attachments}} WHERE {OWNED} AND blob_key = :blob_key)"
-    " ON CONFLICT (tenant, user_id, blob_key) DO NOTHING"
+    " VALUES (:tenant, :user_id, :blob_key, {now}, 0) ON CONFLICT (tenant, user_id, blob_key) DO NOTHING"
 )
 
 QUEUE_OF_THREAD = (
     "INSERT INTO {deletions} (tenant, user_id, blob_key, due, attempts)"
-    " SELECT DISTINCT a.tenant, a.user_id, a.blob_key, {now}, 0 FROM {attachments} AS a"
-    " WHERE a.tenant = :tenant AND a.user_id = :user_id AND a.thread_key = :key AND a.blob_key IS NOT NULL"
-    " AND NOT EXISTS (SELECT 1 FROM {attachments} AS b WHERE b.tenant = :tenant AND b.user_id = :user_id"
-    " AND b.blob_key = a.blob_key AND (b.thread_key IS NULL OR b.thread_key <> :key))"
+    " SELECT DISTINCT tenant, user_id, blob_key, {now}, 0 FROM {attachments}"
+    f" WHERE {OWNED} AND thread_key = :key AND blob_key IS NOT NULL"
     " ON CONFLICT (tenant, user_id, blob_key) DO NOTHING"
 )
 
 DELETE_OF_THREAD = f"DELETE FROM {{attachments}} WHERE {OWNED} AND thread_key = :key RETURNING charge, blob_key"
 
-_DROP_NEEDED = (
-    "DELETE FROM {deletions} AS d WHERE d.due <= {now} AND EXISTS (SELECT 1 FROM {attachments} AS a"
-    " WHERE a.tenant = d.tenant AND a.user_id = d.user_id AND a.blob_key = d.blob_key)"
-)
-
 _TAKE = (
     "UPDATE {deletions} SET attempts = attempts + 1, due = {now} + CAST(:retry_after AS BIGINT) * (attempts + 1)"
-    " WHERE (tenant, user_id, blob_key) IN (SELECT tenant, user_id, blob_key FROM {deletions}"
-    " WHERE due <= {now} ORDER BY due LIMIT :limit {skip_locked})"
+    " WHERE (tenant, user_id, blob_key) IN (SELECT d.tenant, d.user_id, d.blob_key FROM {deletions} AS d"
+    " WHERE d.due <= {now} AND NOT EXISTS (SELECT 1 FROM {attachments} AS a WHERE a.tenant = d.tenant"
+    " AND a.user_id = d.user_id AND a.blob_key = d.blob_key)"
+    " ORDER BY d.due LIMIT :limit {skip_locked})"
     " RETURNING tenant, user_id, blob_key, attempts - 1"
 )
 
@@ -154,6 +158,23 @@ async def finish(
     return ready
 
 
+async def copy(unit: Unit, keys: Values, limits: Limits) -> Row:
+    """Insert a record of the bytes of another one; raise as ``copy_attachment`` does."""
+    if not await unit.fetch(_LOCK_THREAD, keys):
+        raise NotFoundError(f"copy_attachment: no thread {keys['thread_id']!r}")
+    rows = await unit.fetch(_LOCK_FILE, keys)
+    if not rows or rows[0][5] != "ready":
+        raise NotFoundError(f"copy_attachment: no uploaded attachment {keys['attachment_id']!r}")
+    stored = await unit.fetch(LOAD_FILE, {**keys, "attachment_id": keys["copy_id"]})
+    if not stored:
+        (copied,) = await unit.fetch(_COPY, keys)
+        await charge(unit, keys, 1, rows[0][13], limits)
+        return copied
+    if (stored[0][6], stored[0][10]) != (keys["thread_id"], rows[0][10]):
+        raise ConflictError(f"copy_attachment: attachment {keys['copy_id']!r} exists")
+    return stored[0]
+
+
 async def charge(unit: Unit, keys: Values, files: int, size: int, limits: Limits | None = None) -> None:
     """Add to what an owner has stored; raise ``LimitError`` where that is more than the limits allow."""
     rows = await unit.fetch(_CHARGE, {**keys, "files": files, "bytes": size})
@@ -167,7 +188,7 @@ async def charge(unit: Unit, keys: Values, files: int, size: int, limits: Limits
 
 
 async def queue(unit: Unit, keys: Values, blob_key: str) -> None:
-    """Queue bytes for deletion, unless a record has them."""
+    """Queue bytes for deletion; they go once no record has them."""
     await unit.fetch(_QUEUE, {**keys, "blob_key": blob_key})
 
 
@@ -191,8 +212,7 @@ async def delete_of_thread(unit: Unit, keys: Values, key: int) -> None:
 
 
 async def take(unit: Unit, limit: int, retry_after: timedelta) -> list[QueuedDeletion]:
-    """Take deletions that are due, those left out whose bytes a record has after all."""
-    await unit.fetch(_DROP_NEEDED, {})
+    """Take deletions that are due, those left alone whose bytes a record still has."""
     values = {"limit": limit, "retry_after": retry_after // timedelta(microseconds=1)}
     rows = await unit.fetch(_TAKE, values)
     return [QueuedDeletion(Owner(user, tenant), blob_key, attempts) for tenant, user, blob_key, attempts in rows]

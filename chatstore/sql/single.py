@@ -129,18 +129,16 @@ DELETE_ITEMS_AFTER = _DELETE % (
 _UNCHARGED = (
     " queued AS (INSERT INTO {deletions} (tenant, user_id, blob_key, due, attempts)"
     f" SELECT DISTINCT :tenant, :user_id, blob_key, {_NOW}, 0 FROM files WHERE blob_key IS NOT NULL"
-    " AND NOT EXISTS (SELECT 1 FROM {attachments} AS b WHERE b.tenant = :tenant AND b.user_id = :user_id"
-    " AND b.blob_key = files.blob_key AND b.id NOT IN (SELECT id FROM files))"
     " ON CONFLICT (tenant, user_id, blob_key) DO NOTHING),"
     " uncharged AS (UPDATE {usage} AS u SET files = u.files - gone.files, bytes = u.bytes - gone.bytes"
     " FROM (SELECT count(*) AS files, coalesce(sum(charge), 0) AS bytes FROM files WHERE blob_key IS NOT NULL)"
     " AS gone WHERE u.tenant = :tenant AND u.user_id = :user_id AND gone.files > 0)"
 )
-"""Of deleted records: queue the bytes that no other record has, and take the charge off the owner."""
+"""Of deleted records: queue their bytes, which go once no record has them, and take the charge off the owner."""
 
 DELETE_ATTACHMENT = (
     f"WITH files AS (DELETE FROM {{attachments}} WHERE {OWNED} AND id = :attachment_id"
-    f" RETURNING id, blob_key, charge),{_UNCHARGED} SELECT 1"
+    f" RETURNING blob_key, charge),{_UNCHARGED} SELECT 1"
 )
 
 DELETE_THREAD = (
@@ -149,7 +147,7 @@ DELETE_THREAD = (
     f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread) LIMIT :limit + 1) AS some_items),"
     " files AS (DELETE FROM {attachments} AS a USING thread"
     " WHERE a.tenant = :tenant AND a.user_id = :user_id AND a.thread_key = thread.key"
-    " RETURNING a.id, a.blob_key, a.charge),"
+    " RETURNING a.blob_key, a.charge),"
     f"{_UNCHARGED},"
     f" hidden AS (UPDATE {{threads}} AS t SET deleted = {_NOW} FROM thread CROSS JOIN long"
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = thread.key AND long.is_long),"

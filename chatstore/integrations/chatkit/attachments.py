@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chatkit.types import Attachment
+from chatkit.types import Attachment, AttachmentUploadDescriptor
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -23,6 +23,9 @@ _ATTACHMENTS: TypeAdapter[Attachment] = TypeAdapter(Attachment)
 
 _CORE = frozenset({"id", "name", "thread_id"})
 
+_OF_FILES = _CORE | {"metadata"}
+"""What may change in a file that is kept here; the rest says what its bytes are and where, and is made on loading."""
+
 
 def values_of(attachment: Attachment) -> Values:
     """Return what the SDK's object holds; raise ``InvalidInputError`` for what would not come back as it is."""
@@ -31,6 +34,11 @@ def values_of(attachment: Attachment) -> Values:
         return {name: to_json(value) for name, value in _fields(attachment).items()}
     except PydanticSerializationError:
         raise InvalidInputError("attachment: holds a value that JSON cannot carry") from None
+
+
+def changed_fields(was: Values, wanted: Values, *, is_file: bool) -> set[str]:
+    """Return the names of the fields to write."""
+    return {name for name, value in wanted.items() if was.get(name) != value and (not is_file or name in _OF_FILES)}
 
 
 def new_record(attachment: Attachment) -> models.Attachment:
@@ -74,17 +82,46 @@ def merged_metadata(record: models.Attachment, attachment: Attachment, changed: 
 
 
 def attachment_of(record: models.Attachment) -> Attachment:
-    """Return a stored record as ChatKit's type; one that something else made is a file.
+    """Return a record without bytes as ChatKit's type; one that something else made is a file.
 
     Raises ``IntegrityError`` where what is stored for ChatKit is not an attachment.
     """
+    return _valid(record, {"mime_type": record.mime_type, **_stored(record)})
+
+
+def file_of(
+    record: models.Attachment,
+    *,
+    preview_url: str | None = None,
+    descriptor: AttachmentUploadDescriptor | None = None,
+) -> Attachment:
+    """Return a file that is kept here as ChatKit's type: an image where it has a preview.
+
+    Raises ``IntegrityError`` as :func:`attachment_of` does.
+    """
+    shown = {"type": "file"} if preview_url is None else {"type": "image", "preview_url": preview_url}
+    own = {"metadata": _stored(record).get("metadata"), "mime_type": record.mime_type}
+    return _valid(record, {**shown, **own, "upload_descriptor": descriptor})
+
+
+def _stored(record: models.Attachment) -> Mapping[str, Any]:
     own = record.metadata.get(RESERVED, {"type": "file", "metadata": record.metadata or None})
+    if not isinstance(own, Mapping):
+        raise _contradiction(record)
+    return own
+
+
+def _valid(record: models.Attachment, values: Mapping[str, Any]) -> Attachment:
     try:
         return _ATTACHMENTS.validate_python(
-            {"mime_type": record.mime_type, **own, "id": record.id, "name": record.name, "thread_id": record.thread_id}
+            {**values, "id": record.id, "name": record.name, "thread_id": record.thread_id}
         )
-    except (ValidationError, TypeError):
-        raise IntegrityError(f"attachment {record.id!r}: something else wrote its metadata[{RESERVED!r}]") from None
+    except ValidationError:
+        raise _contradiction(record) from None
+
+
+def _contradiction(record: models.Attachment) -> IntegrityError:
+    return IntegrityError(f"attachment {record.id!r}: something else wrote its metadata[{RESERVED!r}]")
 
 
 def _own(attachment: Attachment) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from chatkit.types import ThreadItem, WidgetItem
@@ -14,7 +12,7 @@ from pydantic_core import PydanticSerializationError, from_json
 from chatstore import instants, payloads
 from chatstore.errors import IntegrityError, InvalidInputError
 from chatstore.ids import new_item_id
-from chatstore.integrations.chatkit import exactness
+from chatstore.integrations.chatkit import exactness, ids
 from chatstore.models import Item
 
 PLACEHOLDER_IDS = frozenset({"__fake_id__"})
@@ -69,9 +67,8 @@ def item_of(record: Item) -> ThreadItem:
 
 def derived_id(item: ThreadItem) -> str:
     """Return the id for an item whose own is in use: the same one every time, so that a retry meets it."""
-    named = json.dumps([item.type, item.id, instants.to_text(item.created_at)])
-    digest = hashlib.blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return f"{new_item_id(item.type).partition('_')[0]}_{digest}"
+    prefix = new_item_id(item.type).partition("_")[0]
+    return ids.derived_id(prefix, item.type, item.id, instants.to_text(item.created_at))
 
 
 def _payload(item: ThreadItem) -> str:

@@ -2,32 +2,29 @@
 
 # Annotations are values here, as in the SDK's class: the signatures are the same objects, not look-alikes.
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
-import anyio
 import chatkit.store
-from chatkit.store import Store, StoreItemType, TContext, default_generate_id
+from chatkit.store import Store, StoreItemType, TContext
 from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata
 
 from chatstore import inputs, instants, models, protocols
 from chatstore.assembly import ChatStore
-from chatstore.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from chatstore.ids import new_id
-from chatstore.integrations.chatkit import attachments, items, threads
+from chatstore.errors import ConflictError, InvalidInputError, NotFoundError
+from chatstore.integrations.chatkit import ids, items, threads
+from chatstore.integrations.chatkit.callers import Callers, sdk_errors
+from chatstore.integrations.chatkit.files import Files
 from chatstore.integrations.chatkit.recent import Recent
-from chatstore.owners import Owner, OwnerOf, resolve_owner, user_id_of
+from chatstore.links import check_lifetime
+from chatstore.owners import Owner, OwnerOf, user_id_of
 
 Record = TypeVar("Record", models.Item, models.Thread)
-
-OWNER_SECONDS = 30.0
-"""How long an asynchronous ``owner_of`` may take; a write waits for it even when its client is gone."""
 
 _logger = logging.getLogger(__name__)
 
 _known_threads: Recent[threads.KnownThread] = Recent("chatstore_chatkit_threads")
-_known_attachments: Recent[attachments.Values] = Recent("chatstore_chatkit_attachments")
 _renamed_items: Recent[dict[str, list[str]]] = Recent("chatstore_chatkit_items")
 
 DEFAULT_LIMIT = 20
@@ -74,23 +71,31 @@ class ChatKitStore(Store[TContext]):
     loses neither the partial answer nor the note about it.
     """
 
-    def __init__(self, store: ChatStore | protocols.Store, *, owner_of: OwnerOf = user_id_of) -> None:
-        self._store = store.store if isinstance(store, ChatStore) else store
-        self._owner_of = owner_of
+    def __init__(
+        self,
+        store: ChatStore | protocols.Store,
+        *,
+        owner_of: OwnerOf = user_id_of,
+        previews_expire_in: timedelta = timedelta(hours=1),
+    ) -> None:
+        chat = store if isinstance(store, ChatStore) else ChatStore(store)
+        self._store = chat.store
+        self._files = Files(chat, check_lifetime(previews_expire_in))
+        self._callers: Callers[Any] = Callers(owner_of)
         self._token = object()
 
     def generate_thread_id(self, context: TContext) -> str:
         """Return a fresh thread id: ``thr_`` and a UUIDv7 in hex."""
-        return new_id(_prefix("thread"))
+        return ids.fresh_id("thread")
 
     def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: TContext) -> str:
         """Return a fresh id, the SDK's prefix for ``item_type`` and a UUIDv7 in hex."""
-        return new_id(_prefix(item_type))
+        return ids.fresh_id(item_type)
 
     async def load_thread(self, thread_id: str, context: TContext) -> ThreadMetadata:
         """Return a thread's metadata, the caller's own to change; raise ``NotFoundError`` when absent."""
-        owner = await self._owner(context)
-        with _sdk_errors():
+        owner = await self._callers.owner(context)
+        with sdk_errors():
             stored = await self._store.load_thread(thread_id, owner=owner)
         thread = threads.metadata_of(stored)
         _known_threads.put(self._key(owner, thread_id), threads.KnownThread.of(stored, threads.values_of(thread)))
@@ -102,7 +107,7 @@ class ChatKitStore(Store[TContext]):
 
         Raises ``NotFoundError`` where the thread was deleted since.
         """
-        async with self._writing(context) as owner:
+        async with self._callers.writing(context) as owner:
             wanted = threads.values_of(thread)
             known = _known_threads.get(self._key(owner, thread.id))
             if known is None:
@@ -123,12 +128,14 @@ class ChatKitStore(Store[TContext]):
 
         Raises ``NotFoundError`` for an unknown ``after`` and ``InvalidInputError`` for an unknown order.
         """
-        owner = await self._owner(context)
+        owner = await self._callers.owner(context)
         try:
             page = await self._item_page(thread_id, after, limit, inputs.check_order(order), owner)
         except NotFoundError:
             return Page()
-        return _page_of(_readable(page.data), page)
+        readable = _readable(page.data)
+        await self._files.refresh(readable, owner)
+        return _page_of(readable, page)
 
     async def load_threads(
         self,
@@ -138,7 +145,7 @@ class ChatKitStore(Store[TContext]):
         context: TContext,
     ) -> Page[ThreadMetadata]:
         """Return a page of the user's threads by creation; raise as :meth:`load_thread_items` does."""
-        owner = await self._owner(context)
+        owner = await self._callers.owner(context)
         direction = inputs.check_order(order)
         start = await _start(after, lambda id: self._store.load_thread(id, owner=owner))
         try:
@@ -156,12 +163,13 @@ class ChatKitStore(Store[TContext]):
 
         Raises ``NotFoundError`` without the thread.
         """
-        async with self._writing(context) as owner:
-            await self._add_item(thread_id, item, owner)
+        async with self._callers.writing(context) as owner:
+            await self._add_item(thread_id, await self._files.for_storing(thread_id, item, owner), owner)
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: TContext) -> None:
         """Replace an item in its place, or add it; raise ``NotFoundError`` without the thread."""
-        async with self._writing(context) as owner:
+        async with self._callers.writing(context) as owner:
+            item = await self._files.for_storing(thread_id, item, owner)
             stored = await self._stored_item(thread_id, item, owner)
             if stored is None:
                 await self._add_item(thread_id, item, owner)
@@ -171,21 +179,23 @@ class ChatKitStore(Store[TContext]):
 
     async def load_item(self, thread_id: str, item_id: str, context: TContext) -> ThreadItem:
         """Return an item; raise ``NotFoundError`` when absent, ``IntegrityError`` when the SDK cannot read it."""
-        owner = await self._owner(context)
-        with _sdk_errors():
+        owner = await self._callers.owner(context)
+        with sdk_errors():
             newest = self._stored_ids(owner, thread_id, item_id)[-1]
-            return items.item_of(await self._store.load_item(thread_id, newest, owner=owner))
+            item = items.item_of(await self._store.load_item(thread_id, newest, owner=owner))
+        await self._files.refresh([item], owner)
+        return item
 
     async def delete_thread(self, thread_id: str, context: TContext) -> None:
         """Delete a thread with its items and attachment records; quiet when absent."""
-        async with self._writing(context) as owner:
+        async with self._callers.writing(context) as owner:
             await self._store.delete_thread(thread_id, owner=owner)
             _known_threads.forget(self._key(owner, thread_id))
             _renamed_items.forget(self._key(owner, thread_id))
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: TContext) -> None:
         """Delete an item; quiet when absent."""
-        async with self._writing(context) as owner:
+        async with self._callers.writing(context) as owner:
             ids = self._stored_ids(owner, thread_id, item_id)
             if len(ids) == 1:
                 await self._store.delete_thread_item(thread_id, ids[0], owner=owner)
@@ -197,43 +207,23 @@ class ChatKitStore(Store[TContext]):
 
         Raises ``NotFoundError`` where its thread is absent, or where it was loaded and is gone since.
         """
-        async with self._writing(context) as owner:
-            wanted = attachments.values_of(attachment)
-            key = self._key(owner, attachment.id)
-            known = _known_attachments.get(key) or await self._stored_attachment(attachment.id, owner)
-            if known is None:
-                await self._store.save_attachment(attachments.new_record(attachment), owner=owner)
-            else:
-                await self._merge_attachment(attachment, known, wanted, owner)
-            _known_attachments.put(key, wanted)
+        async with self._callers.writing(context) as owner:
+            await self._files.save(attachment, owner)
 
     async def load_attachment(self, attachment_id: str, context: TContext) -> Attachment:
-        """Return an attachment; raise ``NotFoundError`` when absent."""
-        owner = await self._owner(context)
-        with _sdk_errors():
-            attachment = attachments.attachment_of(await self._store.load_attachment(attachment_id, owner=owner))
-        _known_attachments.put(self._key(owner, attachment_id), attachments.values_of(attachment))
-        return attachment
+        """Return an attachment, with URLs made now; raise ``NotFoundError`` when absent.
+
+        One whose bytes a client uploaded by a presigned request is verified first, and then ready; bytes that are
+        not as announced raise ``InvalidInputError``.
+        """
+        owner = await self._callers.owner(context)
+        with sdk_errors():
+            return await self._files.load(attachment_id, owner)
 
     async def delete_attachment(self, attachment_id: str, context: TContext) -> None:
-        """Delete an attachment's record; quiet when absent."""
-        async with self._writing(context) as owner:
-            await self._store.delete_attachment(attachment_id, owner=owner)
-            _known_attachments.forget(self._key(owner, attachment_id))
-
-    async def _owner(self, context: TContext) -> Owner:
-        with anyio.move_on_after(OWNER_SECONDS):
-            return await resolve_owner(context, self._owner_of)
-        raise UnavailableError(f"owner_of did not answer within {OWNER_SECONDS:g} s")
-
-    @asynccontextmanager
-    async def _writing(self, context: TContext) -> AsyncIterator[Owner]:
-        """Find the owner of a write and shield both.
-
-        A native cancellation is left to the store: it finishes its unit first, and no write here has two.
-        """
-        with anyio.CancelScope(shield=True), _sdk_errors():
-            yield await self._owner(context)
+        """Delete an attachment; its bytes go with the next sweep. Quiet when absent."""
+        async with self._callers.writing(context) as owner:
+            await self._files.delete(attachment_id, owner)
 
     def _key(self, owner: Owner, id: str) -> tuple[object, Owner, str]:
         return self._token, owner, id
@@ -304,42 +294,6 @@ class ChatKitStore(Store[TContext]):
                 raise
             await self._store.load_thread(thread_id, owner=owner)
             raise chatkit.store.NotFoundError("load_thread_items: there is no item to go on after") from error
-
-    async def _stored_attachment(self, attachment_id: str, owner: Owner) -> attachments.Values | None:
-        try:
-            record = await self._store.load_attachment(attachment_id, owner=owner)
-        except NotFoundError:
-            return None
-        return attachments.values_of(attachments.attachment_of(record))
-
-    async def _merge_attachment(
-        self, attachment: Attachment, known: attachments.Values, wanted: attachments.Values, owner: Owner
-    ) -> None:
-        changed = {name for name, value in wanted.items() if known.get(name) != value}
-        fields: dict[str, Any] = {}
-        if "name" in changed:
-            fields["name"] = attachment.name
-        if changed - {"name", "thread_id"}:
-            record = await self._store.load_attachment(attachment.id, owner=owner)
-            fields["metadata"] = attachments.merged_metadata(record, attachment, changed)
-        joining = {"thread_id": attachment.thread_id} if "thread_id" in changed else {}
-        try:
-            await self._store.save_attachment(attachments.changed_record(attachment, fields | joining), owner=owner)
-        except ConflictError:
-            _logger.info("attachment %s stays in the thread that named it first", attachment.id)
-            await self._store.save_attachment(attachments.changed_record(attachment, fields), owner=owner)
-
-
-@contextmanager
-def _sdk_errors() -> Iterator[None]:
-    try:
-        yield
-    except NotFoundError as error:
-        raise chatkit.store.NotFoundError(str(error)) from error
-
-
-def _prefix(item_type: StoreItemType) -> str:
-    return default_generate_id(item_type).rpartition("_")[0]
 
 
 def _clamped(limit: object) -> int:

@@ -115,6 +115,11 @@ class MemoryFiles(MemoryAccess):
             raise NotFoundError(f"load_file: no file of attachment {attachment_id!r}")
         return _file(row)
 
+    async def load_files(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        space = self._read(owner)
+        rows = [space.files.get(id) for id in inputs.check_keys(attachment_ids, "attachment_ids")]
+        return [_file(row) for row in rows if row is not None and row.key is not None]
+
     async def finish_upload(
         self,
         attachment_id: str,
@@ -133,13 +138,33 @@ class MemoryFiles(MemoryAccess):
             if row.is_ready:
                 if (row.size, row.sha256) != (size, sha256):
                     raise ConflictError(f"finish_upload: attachment {attachment_id!r} is ready with other bytes")
-                queue_deletion(space, key)
+                if key != row.key:
+                    queue_deletion(space, key)
                 return attachment_of(row)
             ready = replace(row, size=size, sha256=sha256, sniffed=sniffed, key=key, expires=None)
             _check_limits(space, ready, limits)
             space.files[attachment_id] = ready
-            queue_deletion(space, row.key)
+            if row.key != key:
+                queue_deletion(space, row.key)
             return attachment_of(ready)
+
+    async def copy_attachment(
+        self, attachment_id: str, *, thread_id: str, owner: Owner, id: str, limits: Limits
+    ) -> Attachment:
+        async with self._write(owner, "copy_attachment") as space:
+            copy_id = check_key(id, "id")
+            row = space.files.get(check_key(attachment_id, "attachment_id"))
+            found(space, thread_id, "copy_attachment")
+            if row is None or not row.is_ready:
+                raise NotFoundError(f"copy_attachment: no uploaded attachment {attachment_id!r}")
+            stored = space.files.get(copy_id)
+            if stored is None:
+                stored = replace(row, id=copy_id, thread_id=thread_id)
+                _check_limits(space, stored, limits)
+                space.files[copy_id] = stored
+            elif (stored.thread_id, stored.key) != (thread_id, row.key):
+                raise ConflictError(f"copy_attachment: attachment {copy_id!r} exists")
+            return attachment_of(stored)
 
     async def queue_deletion(self, key: str, *, owner: Owner) -> None:
         async with self._write(owner, "queue_deletion") as space:
@@ -151,10 +176,8 @@ class MemoryFiles(MemoryAccess):
         taken: list[QueuedDeletion] = []
         for owner, space in self._spaces.items():
             kept = {row.key for row in space.files.values()}
-            for key in [key for key, (due, _) in space.deletions.items() if due <= now and key in kept]:
-                del space.deletions[key]
             for key, (due, attempts) in list(space.deletions.items()):
-                if due <= now and len(taken) < limit:
+                if due <= now and key not in kept and len(taken) < limit:
                     space.deletions[key] = (now + retry_after // _MICROSECOND * (attempts + 1), attempts + 1)
                     taken.append(QueuedDeletion(owner, key, attempts))
         return taken

@@ -218,13 +218,12 @@ def attachment_of(row: FileRow) -> Attachment:
 
 
 def delete_file(space: Space, attachment_id: str) -> None:
-    """Delete a record and queue its bytes, unless another record has them."""
+    """Delete a record and queue its bytes."""
     row = space.files.pop(attachment_id, None)
     if row is not None and row.key is not None:
         queue_deletion(space, row.key)
 
 
 def queue_deletion(space: Space, key: str) -> None:
-    """Queue bytes for deletion, unless a record has them."""
-    if not any(row.key == key for row in space.files.values()):
-        space.deletions.setdefault(key, (instants.now_microseconds(), 0))
+    """Queue bytes for deletion; they go once no record has them."""
+    space.deletions.setdefault(key, (instants.now_microseconds(), 0))

@@ -95,6 +95,16 @@ class SQLFiles(SQLAccess):
             raise NotFoundError(f"load_file: no file of attachment {attachment_id!r}")
         return files.file_of(rows[0])
 
+    async def load_files(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[FileRecord]:
+        self._enter(owner, "load_files")
+        ids = inputs.check_keys(attachment_ids, "attachment_ids")
+
+        def load(unit: Unit) -> Awaitable[Sequence[Row]]:
+            return unit.fetch(files.LOAD_FILES, owned(owner, ids=unit.dialect.array(ids)))
+
+        found = {row[0]: row for row in await self._read("load_files", load)}
+        return [files.file_of(found[id]) for id in ids if id in found]
+
     async def finish_upload(
         self,
         attachment_id: str,
@@ -111,6 +121,19 @@ class SQLFiles(SQLAccess):
         row = await self._steps(
             "finish_upload", lambda unit: files.finish(unit, keys, key, size, sha256, sniffed, limits)
         )
+        return attachment_of(row)
+
+    async def copy_attachment(
+        self, attachment_id: str, *, thread_id: str, owner: Owner, id: str, limits: Limits
+    ) -> Attachment:
+        self._enter(owner, "copy_attachment", writes=True)
+        keys = owned(
+            owner,
+            copy_id=check_key(id, "id"),
+            attachment_id=check_key(attachment_id, "attachment_id"),
+            thread_id=check_key(thread_id, "thread_id"),
+        )
+        row = await self._steps("copy_attachment", lambda unit: files.copy(unit, keys, limits), repeatable=True)
         return attachment_of(row)
 
     async def queue_deletion(self, key: str, *, owner: Owner) -> None:

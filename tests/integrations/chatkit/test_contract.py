@@ -18,7 +18,7 @@ from chatkit.types import AssistantMessageItem, FileAttachment, ThreadMetadata
 import chatstore
 from chatstore import ChatStore, InvalidInputError, Owner, UnavailableError
 from chatstore.integrations.chatkit import ChatKitStore
-from chatstore.integrations.chatkit import store as adapter
+from chatstore.integrations.chatkit import callers
 
 if TYPE_CHECKING:
     from tests.integrations.chatkit.conftest import Context
@@ -142,7 +142,7 @@ async def test_an_owner_that_is_never_found_is_not_waited_for_without_end(
         await asyncio.Event().wait()
         return "ann"
 
-    monkeypatch.setattr(adapter, "OWNER_SECONDS", 0.01)
+    monkeypatch.setattr(callers, "OWNER_SECONDS", 0.01)
     with pytest.raises(UnavailableError, match="owner_of"):
         await ChatKitStore(chat, owner_of=hangs).add_thread_item("thr_1", ITEM, None)
 
