@@ -9,7 +9,7 @@ from chatkit.actions import Action
 from chatkit.agents import AgentContext
 from chatkit.server import ChatKitServer, StreamingResult
 from chatkit.store import NotFoundError
-from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
+from chatkit.types import ErrorEvent, ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
@@ -71,14 +71,21 @@ def create_app(store: ChatStore) -> FastAPI:
 
 
 async def _begun(stream: StreamingResult) -> AsyncIterator[bytes]:
-    """Wait for the first event, so that an unknown thread is a 404 and not a broken 200."""
+    """Wait for the first event, so that an unknown thread is a 404 and not a broken 200.
+
+    What is found missing later, such as a file of a thread's first message, is told by an event.
+    """
     events = aiter(stream)
     first = await anext(events, b"")
 
     async def all_events() -> AsyncIterator[bytes]:
         yield first
-        async for event in events:
-            yield event
+        try:
+            async for event in events:
+                yield event
+        except NotFoundError:
+            missing = ErrorEvent(message="The message names something that is not here any more.")
+            yield f"data: {missing.model_dump_json()}\n\n".encode()
 
     return all_events()
 
