@@ -43,7 +43,8 @@ class InvalidInputError(ChatStoreError, ValueError):
 class LimitError(InvalidInputError):
     """A file that a limit forbids; nothing was stored.
 
-    ``limit`` names which: ``file_bytes``, ``owner_bytes``, ``owner_files`` or ``types``.
+    ``limit`` names which: ``file_bytes``, ``owner_bytes``, ``owner_files`` or ``types``; or ``max_bytes``, for one
+    that is stored and too large to be handed out whole.
     """
 
     def __init__(self, message: str, limit: str) -> None:

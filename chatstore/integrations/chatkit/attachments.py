@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chatkit.types import Attachment, AttachmentUploadDescriptor
+from chatkit.types import Attachment, AttachmentUploadDescriptor, FileAttachment
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -102,6 +102,11 @@ def file_of(
     shown = {"type": "file"} if preview_url is None else {"type": "image", "preview_url": preview_url}
     own = {"metadata": _stored(record).get("metadata"), "mime_type": record.mime_type}
     return _valid(record, {**shown, **own, "upload_descriptor": descriptor})
+
+
+def without_urls(attachment: Attachment) -> Attachment:
+    """Return an attachment as a file that is not there any more."""
+    return FileAttachment.model_validate(attachment.model_dump(include={*_OF_FILES, "mime_type"}))
 
 
 def _stored(record: models.Attachment) -> Mapping[str, Any]:

@@ -77,17 +77,20 @@ class Files:
         fresh: dict[str, Attachment] = {}
         for record in await self._records(messages, owner):
             try:
-                fresh[record.attachment.id] = await self._shown(record, owner)
+                fresh[record.attachment.id] = attachment = await self._shown(record, owner)
             except ChatStoreError as error:
                 _logger.warning("attachment %s is shown without a URL: %s", record.attachment.id, error)
+            else:
+                self._remember(attachment, owner, is_file=True)
         for message in messages:
-            message.attachments = [fresh.get(attachment.id, attachment) for attachment in message.attachments]
+            named = [fresh.get(attachment.id, attachment) for attachment in message.attachments]
+            message.attachments = [attachment.model_copy(deep=True) for attachment in named]
 
     async def for_storing(self, thread_id: str, item: ThreadItem, owner: Owner) -> ThreadItem:
         """Return an item as it is to be stored: no URL of a file kept here, and each file the thread's own.
 
-        Raises ``NotFoundError`` for a file that is gone since the item was made, or not uploaded yet and another
-        thread's, ``LimitError`` where a record of its own for this thread would exceed a limit.
+        Raises ``NotFoundError`` for a file that is another thread's and not uploaded yet, ``LimitError`` where a
+        record of its own for this thread would exceed a limit.
         """
         if not _has_attachments(item):
             return item
@@ -105,9 +108,7 @@ class Files:
         if record is not None:
             return attachments.file_of(await self._joined(thread_id, record, owner))
         known = _known_attachments.get(self._key(owner, attachment.id))
-        if known is not None and known.is_file:
-            raise NotFoundError(f"attachment {attachment.id!r} was deleted before its message was saved")
-        return attachment
+        return attachments.without_urls(attachment) if known is not None and known.is_file else attachment
 
     async def _joined(self, thread_id: str, record: models.Attachment, owner: Owner) -> models.Attachment:
         if record.thread_id == thread_id:

@@ -17,8 +17,7 @@ from chatkit.types import AssistantMessageItem, FileAttachment, ThreadMetadata
 
 import chatstore
 from chatstore import ChatStore, InvalidInputError, Owner, UnavailableError
-from chatstore.integrations.chatkit import ChatKitStore
-from chatstore.integrations.chatkit import callers
+from chatstore.integrations.chatkit import ChatKitStore, callers
 
 if TYPE_CHECKING:
     from tests.integrations.chatkit.conftest import Context
