@@ -133,9 +133,9 @@ async def read_file_back(store: ChatStore, visitor: Visitor, sent: File) -> list
     expect(f"file {sent.name}", kept, sent)
     place = await place_of(store, mine, kept)
     return [
-        *paragraph("file", f"{kept.name}, {kept.mime_type}, {kept.size:,} bytes"),
-        *paragraph("", f"SHA-256 {kept.sha256}"),
-        *paragraph("", f"equal to what was sent; the bytes lie in {place}"),
+        *paragraph("file", f"{kept.name}, {kept.mime_type}, {kept.size:,} bytes: equal to what was sent"),
+        f"{'':13}SHA-256 {kept.sha256}",
+        f"{'':13}in {place}",
     ]
 
 
@@ -255,8 +255,12 @@ async def main() -> None:
     print(*await report(visitors), sep="\n")
 
 
-if __name__ == "__main__":
+def run() -> None:
     try:
         asyncio.run(asyncio.wait_for(main(), SECONDS))
     except (DemoError, ChatStoreError, httpx.HTTPError, TimeoutError) as error:
         sys.exit(f"The demo failed: {error or type(error).__name__}")
+
+
+if __name__ == "__main__":
+    run()

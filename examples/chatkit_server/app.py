@@ -18,6 +18,7 @@ from chatstore.integrations.chatkit import ChatKitAttachmentStore, ChatKitStore
 from examples.chatkit_server.assistant import answer, finish_card, title_of
 from examples.chatkit_server.files import add_files, open_and_swept
 from examples.chatkit_server.page import page_response
+from examples.chatkit_server.reading import FileReader
 
 Context = dict[str, str]
 
@@ -25,7 +26,7 @@ Context = dict[str, str]
 class ExampleServer(ChatKitServer[Context]):
     def __init__(self, chat_store: ChatStore) -> None:
         super().__init__(ChatKitStore(chat_store), ChatKitAttachmentStore(chat_store))
-        self.chat_store = chat_store
+        self._chat_store = chat_store
 
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: Context
@@ -33,7 +34,8 @@ class ExampleServer(ChatKitServer[Context]):
         thread.title = thread.title or title_of(input_user_message)
         newest = await self.store.load_thread_items(thread.id, None, 20, "desc", context)
         agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
-        async for event in answer(agent_context, newest.data[::-1], self.chat_store.for_user(context["user_id"])):
+        reader = FileReader(self._chat_store, context["user_id"])
+        async for event in answer(agent_context, newest.data[::-1], reader):
             yield event
 
     async def action(

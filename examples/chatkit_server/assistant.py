@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 from agents import Agent, RunConfig, RunContextWrapper, Runner, StopAtTools, function_tool
-from chatkit.agents import AgentContext, ClientToolCall, stream_agent_response
+from chatkit.agents import AgentContext, ClientToolCall, ThreadItemConverter, stream_agent_response
 from chatkit.types import (
     ThreadItem,
     ThreadItemReplacedEvent,
@@ -16,8 +16,6 @@ from chatkit.types import (
 )
 from chatkit.widgets import DynamicWidgetRoot, WidgetTemplate
 
-from chatstore import UserStore
-from examples.chatkit_server.reading import FileReader
 from examples.chatkit_server.offline_model import SECONDS_PER_WORD, OfflineModel
 
 _Context: TypeAlias = AgentContext[dict[str, str]]
@@ -105,11 +103,11 @@ _assistant = Agent[_Context](
 
 
 async def answer(
-    context: _Context, conversation: Sequence[ThreadItem], user: UserStore
+    context: _Context, conversation: Sequence[ThreadItem], reader: ThreadItemConverter
 ) -> AsyncIterator[ThreadStreamEvent]:
     """Let the agent answer the end of a conversation; the agent stops when the listener does."""
-    conversation = await FileReader(user).to_agent_input(conversation)
-    result = Runner.run_streamed(_assistant, conversation, context=context, run_config=_OFFLINE)
+    input = await reader.to_agent_input(conversation)
+    result = Runner.run_streamed(_assistant, input, context=context, run_config=_OFFLINE)
     queue: asyncio.Queue[ThreadStreamEvent | None] = asyncio.Queue()
     # In a task of its own: a cancellation inside stream_agent_response would leave its inner tasks behind.
     listening = asyncio.create_task(_listen(stream_agent_response(context, result), queue))

@@ -55,7 +55,7 @@ def _reply(conversation: list[TResponseInputItem]) -> Any:
     if last.get("type") == "function_call_output":
         return _say(_after_tool(str(last["output"])))
     if seen := [_seen(part) for part in _files(conversation)]:
-        return _say(f"{next(_OPENINGS)} I looked at {' and '.join(seen)}.")
+        return _say(" ".join([next(_OPENINGS), *seen]))
     question = _question(conversation)
     if wanted := _asks(question, r"^show me (.*?)[\s.!?]*$"):
         return _call("show_card", subject=wanted[1])
@@ -83,17 +83,17 @@ def _files(conversation: list[TResponseInputItem]) -> list[dict[str, Any]]:
 
 
 def _seen(part: dict[str, Any]) -> str:
-    """Return what is to be said of a file by somebody who was given its bytes, or words about it."""
+    """Return what is to be said of a file by somebody who was given its bytes, or a sentence about it."""
     url = part.get("image_url") or part.get("file_data")
     if url is None:
         return str(part["text"])
     data = b64decode(url.partition(",")[2])
-    return told(part.get("filename") or "an image", len(data), sha256(data).hexdigest())
+    return fingerprint(part.get("filename", "The image"), len(data), sha256(data).hexdigest())
 
 
-def told(name: str, size: int, digest: str) -> str:
-    """Return words about a file that can be checked."""
-    return f"{name} ({size:,} bytes, SHA-256 {digest[:12]}…)"
+def fingerprint(name: str, size: int, digest: str) -> str:
+    """Return a sentence about a file that only somebody can say who has read it."""
+    return f"{name} has {size:,} bytes, and its SHA-256 begins with {digest[:12]}."
 
 
 def _after_tool(output: str) -> str:

@@ -1,23 +1,36 @@
-from base64 import b64encode
+"""What the model is given of the files in a conversation."""
+
 from hashlib import sha256
-from chatkit.agents import ThreadItemConverter
-from chatstore import NotFoundError, UserStore
-from examples.chatkit_server.offline_model import told
+
+from chatkit.types import Attachment
+from openai.types.responses import ResponseInputContentParam
+
+from chatstore import ChatStore, IntegrityError, LimitError
+from chatstore.integrations.chatkit.contents import AttachmentContents
+from examples.chatkit_server.offline_model import fingerprint
+
+_HANDED_OVER_BYTES = 5_000_000
 
 
-class FileReader(ThreadItemConverter):
-    def __init__(self, user):
-        self.user = user
+class FileReader(AttachmentContents):
+    """Hands over the files of one user; of a large one only what a look at every block of it has shown."""
 
-    async def attachment_to_message_content(self, attachment):
+    def __init__(self, store: ChatStore, user: str) -> None:
+        super().__init__(store, user, max_bytes=_HANDED_OVER_BYTES)
+        self._mine = store.for_user(user)
+
+    async def attachment_to_message_content(self, attachment: Attachment) -> ResponseInputContentParam:
         try:
-            async with self.user.open_attachment(attachment.id) as chunks:
-                data = b"".join([c async for c in chunks])
-        except NotFoundError:
-            return {"type": "input_text", "text": f"{attachment.name} (not there any more)"}
-        if len(data) > 5_000_000:
-            return {"type": "input_text", "text": told(attachment.name, len(data), sha256(data).hexdigest())}
-        url = f"data:{attachment.mime_type};base64,{b64encode(data).decode()}"
-        if attachment.type == "image":
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
-        return {"type": "input_file", "file_data": url, "filename": attachment.name}
+            return await super().attachment_to_message_content(attachment)
+        except LimitError:
+            return {"type": "input_text", "text": await self._looked_at(attachment)}
+        except IntegrityError:
+            return {"type": "input_text", "text": f"(The file {attachment.name!r} is damaged.)"}
+
+    async def _looked_at(self, attachment: Attachment) -> str:
+        digest, size = sha256(), 0
+        async with self._mine.open_attachment(attachment.id) as chunks:
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+        return fingerprint(attachment.name, size, digest.hexdigest())

@@ -48,7 +48,8 @@ def test_the_assistant_gets_the_bytes_of_small_and_of_large_files(client: Client
     ]
     answer = answer_to(client, NEW, input=about("Look", *files))
     for content in (picture(), NOTES, recording):
-        assert f"{len(content):,} bytes, SHA-256 {sha256(content).hexdigest()[:12]}" in answer
+        digest = sha256(content).hexdigest()
+        assert f"has {len(content):,} bytes, and its SHA-256 begins with {digest[:12]}." in answer
 
 
 def test_a_message_shows_its_files_with_urls_that_are_new_each_time(client: Client) -> None:
@@ -144,7 +145,7 @@ def test_a_conversation_goes_on_after_its_file_is_deleted(client: Client) -> Non
     (shown,) = client.items(thread_id)[0]["attachments"]
     assert (shown["id"], shown["name"]) == (attachment["id"], "sunset.png")
     question = done(events, "user_message")["id"]
-    assert "sunset.png (not there any more)" in answer_to(
+    assert "(The file 'sunset.png' is not there.)" in answer_to(
         client, "threads.retry_after_item", thread_id=thread_id, item_id=question
     )
 
