@@ -41,7 +41,7 @@ class _Server(uvicorn.Server):
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.chatkit_server", description=__doc__)
     parser.add_argument("--url", default="sqlite:///chat.db", help="where conversations are kept (%(default)s)")
-    parser.add_argument("--blobs", default="file:./chat.files", help="where files are kept (%(default)s)")
+    parser.add_argument("--blobs", default="file:./chat.files", help="where files are kept, or sql (%(default)s)")
     parser.add_argument("--port", type=int, help="0 picks a free one (8000, or a free one if that is taken)")
     options = parser.parse_args()
     with _listen(options.port) as listener, suppress(KeyboardInterrupt):
