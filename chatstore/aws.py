@@ -8,8 +8,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from io import BytesIO
 from typing import Any, TypeAlias, TypeVar
 
-import anyio
-
 from chatstore.errors import (
     ChatStoreError,
     ClosedError,
@@ -211,26 +209,6 @@ async def answered(what: str, call: Awaitable[T], seconds: float | None = None, 
     finally:
         if body is not None:
             body.limit = None
-
-
-async def finished(work: Awaitable[T]) -> T:
-    """Await ``work`` to its end, whoever cancels meanwhile, and raise the cancellation then.
-
-    The shielded scope keeps anyio from delivering its own cancellation again and again.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # or asyncio complains that nobody asked for it
-    raise cancelled
 
 
 def code_of(error: ChatStoreError) -> str:

@@ -26,7 +26,6 @@ from typing import Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import aiofiles  # type: ignore[import-untyped]
-import anyio
 
 from chatstore import instants
 from chatstore.errors import (
@@ -42,6 +41,7 @@ from chatstore.errors import (
 )
 from chatstore.lifetime import Lifetime
 from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedRequest
+from chatstore.shielding import finished
 from chatstore.streams import CHUNK_BYTES, check_blob_key, check_range, chunks_of
 
 T = TypeVar("T")
@@ -318,23 +318,9 @@ async def _in_thread(what: str, function: Callable[..., T], *arguments: object) 
 
 
 async def _done(what: str, work: Awaitable[T]) -> T:
-    """Await ``work`` to its end, since its thread goes on anyway; a cancellation is raised after it.
-
-    The shielded scope keeps anyio from delivering its own cancellation again and again.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is not None:
-        task.cancelled() or task.exception()
-        raise cancelled
+    """Await ``work`` to its end, since its thread goes on anyway; a cancellation is raised after it."""
     try:
-        return task.result()
+        return await finished(work)
     except OSError as error:
         raise _failure(what, error) from error
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chatstore import instants
-from chatstore.aws import Body, Client, ClientFactory, code_of, finished, opened_client
+from chatstore.aws import Body, Client, ClientFactory, code_of, opened_client
 from chatstore.errors import (
     ChatStoreError,
     ConfigurationError,
@@ -32,6 +32,7 @@ from chatstore.errors import (
 from chatstore.lifetime import Lifetime
 from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedRequest
 from chatstore.serving import content_disposition
+from chatstore.shielding import finished
 from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of, may_begin_key
 
 T = TypeVar("T")

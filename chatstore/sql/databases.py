@@ -57,6 +57,11 @@ class Database:
         """Whether a write is one statement here."""
         return self._dialect.one_statement
 
+    @property
+    def rows_by_reference(self) -> bool:
+        """Whether large values of a row are passed on in a statement without being read."""
+        return self._dialect.rows_by_reference
+
     async def connect(self) -> None:
         """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not."""
         if self.identity:

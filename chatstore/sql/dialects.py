@@ -25,6 +25,8 @@ class Dialect(Protocol):
     has_schemas: bool
     one_statement: bool
     """Whether a write is one statement, or a short unit of several on the one writer connection."""
+    rows_by_reference: bool
+    """Whether large values of a row are passed from one part of a statement to the next without being read."""
     set_up: tuple[str, ...]
     """What every new connection is told."""
     migration_start: tuple[str, ...]
@@ -34,8 +36,8 @@ class Dialect(Protocol):
         """Return what the templates of the statements are filled in with."""
         ...
 
-    def begin(self, adapter: Any) -> str:
-        """Return what begins a transaction on the connection that SQLAlchemy adapts."""
+    def begin(self, isolation: str | None) -> str:
+        """Return what begins a transaction at the isolation level that the engine was given."""
         ...
 
     def array(self, values: Sequence[Any]) -> Any:
@@ -65,6 +67,7 @@ class PostgreSQL:
     name = "postgresql"
     has_schemas = True
     one_statement = True
+    rows_by_reference = True
     set_up: tuple[str, ...] = ()
     migration_start: tuple[str, ...] = (
         "SET LOCAL lock_timeout = '10s'",
@@ -74,7 +77,6 @@ class PostgreSQL:
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
             "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-            "row": "ctid",
             "lock": "FOR NO KEY UPDATE",
             "skip_locked": "FOR UPDATE SKIP LOCKED",
             "ids": "= ANY(CAST(:ids AS text[]))",
@@ -83,9 +85,10 @@ class PostgreSQL:
             "payload": "CAST(CAST(:payload AS text) AS json)",
         }
 
-    def begin(self, adapter: Any) -> str:
-        level = adapter.isolation_level
-        return "BEGIN" if level in (None, "autocommit") else f"BEGIN ISOLATION LEVEL {level.replace('_', ' ')}"
+    def begin(self, isolation: str | None) -> str:
+        if isolation is None or isolation.lower() == "autocommit":
+            return "BEGIN"
+        return f"BEGIN ISOLATION LEVEL {isolation.replace('_', ' ')}"
 
     def array(self, values: Sequence[Any]) -> Any:
         return list(values)
@@ -113,6 +116,7 @@ class SQLite:
     name = "sqlite"
     has_schemas = False
     one_statement = False
+    rows_by_reference = False
     set_up: tuple[str, ...] = (
         "PRAGMA busy_timeout = 5000",
         "PRAGMA journal_mode = WAL",
@@ -124,7 +128,6 @@ class SQLite:
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
             "now": ":now",
-            "row": "rowid",
             "lock": "",
             "skip_locked": "",
             "ids": "IN (SELECT value FROM json_each(:ids))",
@@ -132,7 +135,7 @@ class SQLite:
             "payload": ":payload",
         }
 
-    def begin(self, adapter: Any) -> str:
+    def begin(self, isolation: str | None) -> str:
         return "BEGIN IMMEDIATE"
 
     def array(self, values: Sequence[Any]) -> Any:

@@ -64,7 +64,13 @@ def _postgresql_engine(url: str) -> AsyncEngine:
             'PostgreSQL needs a driver that is not installed: pip install "chatstore-py[postgresql]"'
         ) from error
     dsn, connect_timeout = _libpq_url(url)
-    connect = partial(asyncpg.connect, dsn, timeout=connect_timeout, command_timeout=COMMAND_TIMEOUT)
+    connect = partial(
+        asyncpg.connect,
+        dsn,
+        timeout=connect_timeout,
+        command_timeout=COMMAND_TIMEOUT,
+        server_settings={"plan_cache_mode": "force_generic_plan"},
+    )
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,

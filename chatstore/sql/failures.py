@@ -82,7 +82,9 @@ def _failure(error: BaseException) -> Failure | None:
     if isinstance(error, exc.TimeoutError):
         return Failure(UnavailableError(f"no connection of the pool was free in time ({error})"))
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
-        return _failure(error.orig.__cause__ or error.orig)
+        return _failure(error.orig)
+    if isinstance(error, exc.EmulatedDBAPIException) and error.orig is not None:
+        return _failure(error.orig)
     if isinstance(error, sqlite3.Error):
         return _sqlite_failure(error)
     if type(error).__name__ == "InvalidCachedStatementError":
@@ -128,6 +130,6 @@ def _driver_failure(error: BaseException) -> Failure | None:
         if isinstance(error, ValueError):
             return Failure(StorageError("the driver refused a value"))
         return Failure(UnavailableError(_LOST), again=True)
-    if isinstance(error, exc.SQLAlchemyError):
+    if isinstance(error, exc.SQLAlchemyError | exc.EmulatedDBAPIException):
         return Failure(StorageError("the engine failed"))
     return None

@@ -136,27 +136,29 @@ NTH_POSITION = (
 DELETE_ITEMS_BEFORE = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND position < :position"
 
 
-def item_page(order: Order, *, continued: bool) -> str:
-    """Return the statement of a page of items.
+def item_page(order: Order, *, continued: bool, by_reference: bool) -> str:
+    """Return the statement of a page of items, and of the one after it.
 
-    One row at least where the thread exists, with an empty item where there is none to show. ``more`` says
-    that another item follows the row; the sum of sizes ends the page. The page's rows are fetched by where they
-    lie (``{row}``), so that no plan, made from whatever statistics, can search the thread for each of them.
+    One row at least where the thread exists, with an empty item where there is none to show. An item before
+    which the page is full already comes without its payload. Where rows are not passed on ``by_reference``,
+    the sum of sizes is made of narrow ones, and the others are fetched by where they lie (``rowid``): no plan can
+    search the thread for each of them.
     """
     direction, sign = _direction(order)
     start = f" AND position {sign} :after" if continued else ""
+    columns = "id, type, created_at, instant, payload" if by_reference else "rowid AS place"
+    carried = "id, type, created_at, instant, payload" if by_reference else "place"
+    join = "" if by_reference else " LEFT JOIN {items} AS i ON i.rowid = page.place"
     return (
         f"WITH thread AS (SELECT key FROM {{threads}} WHERE {LIVE_THREAD}),"
-        " candidates AS (SELECT {row} AS place, position, size FROM {items}"
+        f" page AS (SELECT {carried}, position,"
+        f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before"
+        f" FROM (SELECT {columns}, position, size FROM {{items}}"
         f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread){start}"
-        f" ORDER BY position {direction} LIMIT :candidates),"
-        " page AS (SELECT place, position,"
-        f" row_number() OVER (ORDER BY position {direction}) AS number,"
-        f" sum(size) OVER (ORDER BY position {direction} ROWS UNBOUNDED PRECEDING) - size AS size_before,"
-        f" lead(position) OVER (ORDER BY position {direction}) IS NOT NULL AS more FROM candidates)"
-        " SELECT i.id, i.type, i.created_at, i.instant, i.position, CAST(i.payload AS text), page.more"
-        f" FROM thread LEFT JOIN page ON page.number < :candidates AND page.size_before < {MAX_PAGE_BYTES}"
-        f" LEFT JOIN {{items}} AS i ON i.{{row}} = page.place ORDER BY page.position {direction}"
+        f" ORDER BY position {direction} LIMIT :candidates) AS candidates)"
+        " SELECT id, type, created_at, instant, page.position,"
+        f" CASE WHEN size_before < {MAX_PAGE_BYTES} THEN CAST(payload AS text) END"
+        f" FROM thread LEFT JOIN page ON 1 = 1{join} ORDER BY page.position {direction}"
     )
 
 

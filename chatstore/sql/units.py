@@ -1,4 +1,8 @@
-"""Units of work: one session each, finished once begun, retried as a whole inside one deadline."""
+"""Units of work: one connection each, finished once begun, retried as a whole inside one deadline.
+
+A block is an ``AsyncSession``; what is one call takes its connection straight from the engine's pool, which costs a
+sixth of a session (decision 19).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,12 @@ from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from chatstore.errors import ClosedError, UnavailableError
+from chatstore.shielding import ended
 from chatstore.sql.dialects import Dialect, Row, Values
 from chatstore.sql.failures import Failure, failure_of
 from chatstore.sql.statements import Statements, statement
@@ -36,9 +42,11 @@ class Unit:
     with it the transaction; ``broken`` that the connection cannot be used again.
     """
 
-    def __init__(self, adapter: Any, dialect: Dialect, statements: Statements, *, repeated: bool = False) -> None:
-        self._adapter = adapter
+    def __init__(
+        self, adapter: Any, dialect: Dialect, statements: Statements, isolation: str | None, *, repeated: bool = False
+    ) -> None:
         self._driver = adapter.driver_connection
+        self._isolation = isolation or adapter.isolation_level
         self._statements = statements
         self.dialect = dialect
         self.repeated = repeated
@@ -61,7 +69,7 @@ class Unit:
 
     async def begin(self) -> None:
         """Begin a transaction."""
-        await self.control(self.dialect.begin(self._adapter))
+        await self.control(self.dialect.begin(self._isolation))
         self._in_transaction = True
 
     async def commit(self) -> None:
@@ -106,6 +114,7 @@ class Units:
         self._engine = engine
         self._dialect = dialect
         self._statements = statements
+        self._isolation: str | None = engine.sync_engine.get_execution_options().get("isolation_level")
         self.exclusive: bool = in_memory
         """Whether a read waits for the end of a block: there is one connection."""
         self._writing = nullcontext() if dialect.one_statement else Turn(DEADLINE)
@@ -122,7 +131,7 @@ class Units:
 
         async def once() -> T:
             _check_awaited(start)
-            async with self._reading, self._session() as unit:
+            async with self._reading, self._connection() as unit:
                 _check_awaited(start)
                 start.begun = True
                 return await work(unit)
@@ -214,7 +223,7 @@ class Units:
     async def _finished(self, operation: str, work: Work[T], repeatable: bool, start: Start) -> T:
         async def once() -> T:
             _check_awaited(start)
-            async with self._writing, self._session(repeated=start.cut_off) as unit:
+            async with self._writing, self._connection(repeated=start.cut_off) as unit:
                 _check_awaited(start)
                 start.begun = True
                 try:
@@ -258,59 +267,69 @@ class Units:
     ) -> T:
         """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.
 
-        A task of its own keeps a native cancellation out of the unit, the shielded scope keeps anyio from
-        delivering its own again and again. A unit that was left early still gets its connection, so that
-        callers with short deadlines do not throw away one connection each, and then does nothing. One that
-        ``ends_at_once`` is itself cancelled when it has begun.
+        A unit that was left early still gets its connection, so that callers with short deadlines do not throw
+        away one connection each, and then does nothing. One that ``ends_at_once`` is itself cancelled when it has
+        begun.
         """
         task = asyncio.ensure_future(unit)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while not (task.done() or (start and start.abandoned)):
-                try:
-                    await asyncio.wait([task])
-                except asyncio.CancelledError as error:
-                    cancelled = error
-                    if start is not None:
-                        start.abandoned = not start.begun
-                    if ends_at_once and not (start and start.abandoned):
-                        task.cancel()
-        if cancelled is not None:
-            task.add_done_callback(_retrieve)
-            raise cancelled
+
+        def stays() -> bool:
+            if start is not None and not start.begun:
+                start.abandoned = True
+                return False
+            if ends_at_once:
+                task.cancel()
+            return True
+
+        await ended(task, stays)
         if task.cancelled():
             raise closed()
         return task.result()
 
     @asynccontextmanager
-    async def _session(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
-        async with AsyncExitStack() as stack:
-            connection, raw = await self._connected(stack)
-            unit = Unit(raw.dbapi_connection, self._dialect, self._statements, repeated=repeated)
+    async def _connection(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
+        pool = self._engine.pool
+        raw = await greenlet_spawn(pool.connect)
+        while self._dialect.is_closed(raw.driver_connection):  # by the server, while it lay in the pool
+            await greenlet_spawn(raw.invalidate)
+            raw = await greenlet_spawn(pool.connect)
+        unit = self._unit(raw, repeated=repeated)
+        try:
+            await self._set_up(unit, raw)
+            yield unit
+        finally:
+            with anyio.CancelScope(shield=True) if unit.broken else nullcontext():
+                await greenlet_spawn(raw.invalidate if unit.broken else raw.close)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Unit]:
+        async with AsyncSession(self._engine) as session:
+            connection = await session.connection()
+            raw = await connection.get_raw_connection()
+            while self._dialect.is_closed(raw.driver_connection):
+                await connection.invalidate()
+                await session.rollback()
+                connection = await session.connection()
+                raw = await connection.get_raw_connection()
+            unit = self._unit(raw)
             try:
-                if "chatstore" not in raw.info:
-                    for sql in self._dialect.set_up:
-                        await unit.control(sql)
-                    raw.info["chatstore"] = True
+                await self._set_up(unit, raw)
                 yield unit
             finally:
                 if unit.broken:
                     with anyio.CancelScope(shield=True):
                         await connection.invalidate()
 
-    async def _connected(self, stack: AsyncExitStack) -> tuple[AsyncConnection, PoolProxiedConnection]:
-        """Return a connection of the pool, none of those that the server closed while they lay there."""
-        while True:
-            session = AsyncSession(self._engine)
-            stack.push_async_exit(session)
-            connection = await session.connection()
-            raw = await connection.get_raw_connection()
-            if not self._dialect.is_closed(raw.driver_connection):
-                return connection, raw
-            await connection.invalidate()
-            await session.close()
+    def _unit(self, raw: PoolProxiedConnection, *, repeated: bool = False) -> Unit:
+        return Unit(raw.dbapi_connection, self._dialect, self._statements, self._isolation, repeated=repeated)
+
+    async def _set_up(self, unit: Unit, raw: PoolProxiedConnection) -> None:
+        if "chatstore" not in raw.info:
+            for sql in self._dialect.set_up:
+                await unit.control(sql)
+            raw.info["chatstore"] = True
 
 
 class BoundUnits:
@@ -428,8 +447,3 @@ async def _commit(operation: str, unit: Unit) -> None:
         if unit.broken:
             raise UnavailableError(f"{error}; it may have committed", may_have_committed=True) from error.__cause__
         raise
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()

@@ -196,15 +196,17 @@ class SQLStore(SQLFiles):
         await self._connect()
         listing = items_of(thread_id, owner=owner, order=order, database=self.database.identity)
         start = after_item(after, listing, thread_id)
-        statement = statements.item_page(order, continued=start is not None)
+        by_reference = self.database.rows_by_reference
+        statement = statements.item_page(order, continued=start is not None, by_reference=by_reference)
         rows = await self._read("load_thread_items", lambda unit: unit.fetch(statement, {**keys, "after": start}))
         if not rows:
             raise NotFoundError(f"load_thread_items: no thread {thread_id!r}")
         if rows[0][0] is None:
             return Page(data=[])
-        data = [item_of(row, thread_id) for row in rows]
-        has_more = bool(rows[-1][6])
-        return Page(data=data, has_more=has_more, after=listing.cursor(data[-1].position) if has_more else None)
+        data = [item_of(row, thread_id) for row in rows[:limit] if row[5] is not None]
+        if len(data) == len(rows):
+            return Page(data=data)
+        return Page(data=data, has_more=True, after=listing.cursor(data[-1].position))
 
     def iter_thread_items(
         self, thread_id: str, *, owner: Owner, order: Order = "asc", page_size: int = 100

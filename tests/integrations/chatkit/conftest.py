@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
 
 import httpx
 import pytest
@@ -39,6 +41,8 @@ from fastapi.responses import Response, StreamingResponse
 from chatstore import ChatStore, open_store
 from chatstore.ids import new_id
 from chatstore.integrations.chatkit import ChatKitStore
+from chatstore.testing.servers import S3Server, ServerUnavailable
+from tests.integrations.chatkit.sites import OpenSite, Site, new_bucket, opened_site
 
 
 @dataclass(frozen=True)
@@ -246,3 +250,57 @@ async def http(server: ScriptedServer) -> AsyncIterator[httpx.AsyncClient]:
         address = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=address, headers={"x-user": "ann"}) as client:
             yield client
+
+
+@pytest.fixture(scope="session")
+def found_s3_server() -> Iterator[S3Server | str]:
+    """A server of the S3 protocol, or why there is none."""
+    try:
+        server = S3Server().start()
+    except ServerUnavailable as error:
+        yield str(error)
+        return
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def s3_url(
+    found_s3_server: S3Server | str, require: Callable[[str], NoReturn], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The URL of a fresh bucket."""
+    for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
+        monkeypatch.setenv(name, "testing")
+    server = found_s3_server if isinstance(found_s3_server, S3Server) else require(found_s3_server)
+    return await new_bucket(server.url())
+
+
+PLACES = ["memory-memory", "sqlite-file", "postgresql-sql", "sqlite-s3"]
+
+
+@pytest.fixture(params=PLACES)
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Where records and bytes are: two URLs."""
+    store, _, blobs = request.param.partition("-")
+    url = "memory://" if store == "memory" else request.getfixturevalue(f"{store}_url")
+    if blobs == "s3":
+        return url, request.getfixturevalue("s3_url")
+    return url, {"memory": "memory://", "file": f"file:{tmp_path}/blobs", "sql": "sql"}[blobs]
+
+
+@pytest.fixture
+async def open_site(places: tuple[str, str], tmp_path: Path) -> AsyncIterator[OpenSite]:
+    """Open the site with options of ``open_store``; it is closed at the end of the test."""
+    async with AsyncExitStack() as opened:
+
+        async def open_here(**options: Any) -> Site:
+            return await opened.enter_async_context(opened_site(ScriptedServer, *places, tmp_path, **options))
+
+        yield open_here
+
+
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    """ChatKit's server with files in every pair of places, served over HTTP."""
+    site: Site = await open_site()
+    return site

@@ -1,0 +1,190 @@
+"""Work that is finished once begun: under native cancellations, anyio's scopes, both, and when it fails itself."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import anyio
+import pytest
+
+from chatstore.shielding import ended, finished
+
+
+class Work:
+    """Waits until it is released; tells that it has begun, and how often somebody cancelled it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.begun: asyncio.Event = asyncio.Event()
+        self.released: asyncio.Event = asyncio.Event()
+        self.cancelled: int = 0
+        self.done: bool = False
+        self._error = error
+
+    async def __call__(self) -> str:
+        self.begun.set()
+        try:
+            await self.released.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        self.done = True
+        if self._error is not None:
+            raise self._error
+        return "result"
+
+
+async def turns(number: int = 10) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_without_a_cancellation_it_is_an_await() -> None:
+    work, failing = Work(), Work(KeyError("of the work"))
+    work.released.set()
+    failing.released.set()
+    assert await finished(work()) == "result"
+    with pytest.raises(KeyError, match="of the work"):
+        await finished(failing())
+
+
+@pytest.mark.parametrize("times", [1, 5])
+async def test_a_native_cancellation_is_raised_when_the_work_has_ended(times: int) -> None:
+    work = Work()
+    caller = asyncio.create_task(finished(work()))
+    await work.begun.wait()
+    for _ in range(times):
+        caller.cancel()
+        await turns()
+        assert not caller.done()
+    work.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert (work.done, work.cancelled) == (True, 0)
+
+
+async def test_a_cancelled_scope_is_neither_delivered_to_the_work_nor_raised_by_it() -> None:
+    work, results = Work(), []
+
+    async def twice() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            results.append(await finished(work()))
+            results.append(await finished(work()))
+            await anyio.sleep(0.001)
+            results.append("after the scope ended")
+
+    caller = asyncio.create_task(twice())
+    await work.begun.wait()
+    await turns(100)
+    work.released.set()
+    await caller
+    assert results == ["result", "result"]
+    assert work.cancelled == 0
+
+
+async def test_a_scope_and_a_task_cancelled_at_once_both_wait() -> None:
+    work = Work()
+
+    async def scoped() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await finished(work())
+
+    caller = asyncio.create_task(scoped())
+    await work.begun.wait()
+    caller.cancel()
+    await turns(100)
+    assert not caller.done()
+    work.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert work.done
+
+
+async def test_waiting_in_a_cancelled_scope_does_not_keep_the_loop_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, waits = Work(), []
+    wait = asyncio.wait
+
+    def counted(tasks: Any) -> Any:
+        waits.append(tasks)
+        return wait(tasks)
+
+    async def scoped() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await finished(work())
+
+    monkeypatch.setattr(asyncio, "wait", counted)
+    caller = asyncio.create_task(scoped())
+    await turns(1000)
+    work.released.set()
+    await caller
+    assert len(waits) == 1
+
+
+async def test_an_error_that_comes_after_a_cancellation_gives_way_to_it_without_a_complaint() -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    work = Work(KeyError("nobody waits for it"))
+    caller = asyncio.create_task(finished(work()))
+    await work.begun.wait()
+    caller.cancel()
+    work.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    del caller
+    await turns()
+    gc.collect()
+    assert complaints == []
+
+
+async def test_work_that_is_itself_cancelled_ends_the_wait() -> None:
+    task = asyncio.create_task(Work()())
+    caller = asyncio.create_task(ended(task))
+    await turns()
+    task.cancel()
+    await caller
+    assert task.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await finished(task)
+
+
+async def test_who_does_not_stay_is_let_go_and_the_work_goes_on() -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    work = Work(KeyError("nobody waits for it"))
+    task = asyncio.create_task(work())
+    answers = iter([True, False])
+    caller = asyncio.create_task(ended(task, lambda: next(answers)))
+    await work.begun.wait()
+    caller.cancel()
+    await turns()
+    assert not caller.done()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not work.done
+    work.released.set()
+    await turns()
+    assert work.done
+    del task
+    gc.collect()
+    assert complaints == []
+
+
+async def test_who_does_not_stay_may_end_the_work_as_well() -> None:
+    work = Work()
+    task = asyncio.create_task(work())
+
+    def stays() -> bool:
+        task.cancel()
+        return True
+
+    caller = asyncio.create_task(ended(task, stays))
+    await work.begun.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert (work.cancelled, task.cancelled()) == (1, True)
