@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,11 @@ class Tab:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=code)
 
-    def choose(self, selector: str, *files: Path) -> None:
-        """Click on what opens the browser's own dialog, and choose files in it."""
+    def choose(self, open_dialog: Callable[[], None], *files: Path) -> None:
+        """Do what opens the browser's own dialog, and choose files in it."""
         self._chooser = None
         self.call("Page.setInterceptFileChooserDialog", enabled=True)
-        self.click(selector)
+        open_dialog()
         while self._chooser is None:
             self._next()
         self.call("DOM.setFileInputFiles", files=[str(file) for file in files], backendNodeId=self._chooser)

@@ -5,10 +5,11 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 from devtools import Tab
 from running import Running
-from steps import IDLE, enter, messages, reload, talk
+from steps import IDLE, enter, messages, reload, say, talk
 
 from chatstore import open_store
 from examples.made_files import picture
@@ -36,7 +37,7 @@ def made(file: Path, content: bytes) -> Path:
 
 def attach(tab: Tab, *files: Path) -> None:
     before = tab.evaluate(f"{DRAFTS}.length")
-    tab.choose("#attach", *files)
+    tab.choose(lambda: tab.click("#attach"), *files)
     tab.wait(f"{DRAFTS}.length === {before + len(files)} && {UPLOADED}")
 
 
@@ -159,7 +160,7 @@ def test_a_file_that_is_not_taken_says_why_and_the_others_stay(tab: Tab, notes: 
 def test_an_upload_shows_how_far_it_is_and_can_be_stopped(tab: Tab, tmp_path: Path) -> None:
     tab.call("Network.enable")
     tab.slow_down(200_000)
-    tab.choose("#attach", made(tmp_path / "long.txt", b"x" * 4_000_000))
+    tab.choose(lambda: tab.click("#attach"), made(tmp_path / "long.txt", b"x" * 4_000_000))
     tab.wait("document.querySelector('#drafts progress')?.value > 0")
     assert tab.evaluate("document.querySelector('#drafts progress').value") < 4_000_000
     tab.click("#send")
@@ -176,7 +177,7 @@ def test_an_upload_shows_how_far_it_is_and_can_be_stopped(tab: Tab, tmp_path: Pa
 def test_an_upload_that_a_reload_cuts_off_is_forgotten(tab: Tab, tmp_path: Path) -> None:
     tab.call("Network.enable")
     tab.slow_down(200_000)
-    tab.choose("#attach", made(tmp_path / "long.txt", b"x" * 4_000_000))
+    tab.choose(lambda: tab.click("#attach"), made(tmp_path / "long.txt", b"x" * 4_000_000))
     tab.wait("document.querySelector('#drafts progress')?.value > 0")
     (file_id,) = ids(tab)
     tab.slow_down(-1)
@@ -288,3 +289,51 @@ def test_files_fit_a_phone_and_say_what_they_are(tab: Tab, sunset: Path, tmp_pat
     expected = {"Attach files", "Files to send", "Files", "sunset.png", "Remove sunset.png"}
     assert expected | {"Download sunset.png", "Delete sunset.png"} <= set(names)
     assert all(names)
+
+
+def test_what_names_a_file_that_is_gone_is_told_and_can_be_sent_without_it(tab: Tab, user: str, notes: Path) -> None:
+    attach(tab, notes)
+    delete_elsewhere(tab, user)
+    say(tab, "Look at this")
+    tab.wait("document.querySelector('#problem').checkVisibility()")
+    assert "not here any more" in tab.evaluate("document.querySelector('#problem').innerText")
+    assert tab.evaluate("document.querySelector('#message').value") == "Look at this"
+    tab.click("#drafts button")
+    tab.click("#send")
+    tab.wait(f"document.querySelector('.assistant_message') && {IDLE}")
+    assert messages(tab)[0] == "Look at this"
+
+
+def test_a_download_of_what_is_gone_says_so(tab: Tab, user: str, notes: Path) -> None:
+    attach(tab, notes)
+    kept = ids(tab)
+    talk(tab, "Look at this")
+    shown_files(tab, "file.includes('Download')")
+    delete_elsewhere(tab, user, *kept)
+    tab.click(".files button")
+    tab.wait("document.querySelector('#problem').innerText === '“notes.txt” is no longer here.'")
+    forgive(tab, "404")
+
+
+def delete_elsewhere(tab: Tab, user: str, *file_ids: str) -> None:
+    """Delete files, those that wait to be sent if none are named, as the same person on another device."""
+    address = tab.evaluate("location.origin")
+    for file_id in file_ids or ids(tab):
+        httpx.delete(f"{address}/files/{file_id}", headers={"X-Demo-User": user}, trust_env=False).raise_for_status()
+
+
+@pytest.mark.usefixtures("user")
+def test_files_need_no_mouse(tab: Tab, notes: Path) -> None:
+    tab.evaluate("document.querySelector('#attach').focus()")
+    tab.choose(lambda: tab.press("Enter", 13), notes)
+    tab.wait(f"{DRAFTS}.length === 1 && {UPLOADED}")
+    reached = []
+    tab.evaluate("document.querySelector('#scroller').focus()")
+    for _ in range(3):
+        tab.press("Tab", 9)
+        reached.append(tab.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"))
+    assert reached == ["Remove notes.txt", "Attach files", "message"]
+    tab.evaluate("document.querySelector('#drafts button').focus()")
+    tab.press("Enter", 13)
+    tab.wait(f"{DRAFTS}.length === 0")
+    assert tab.evaluate("document.activeElement.id") == "message"
