@@ -29,7 +29,7 @@ from examples.visitor import File, Visitor
 
 DATABASE = Path("demo.db").resolve()
 FILES = Path("demo.files").resolve()
-URL, BLOBS = f"sqlite:///{DATABASE}", f"file:{FILES}"
+URL, BLOBS = f"sqlite:///{DATABASE}", FILES.as_uri()
 SECONDS = 60
 
 _ITEM: TypeAdapter[Any] = TypeAdapter(ThreadItem)

@@ -106,8 +106,8 @@ async def answer(
     context: _Context, conversation: Sequence[ThreadItem], reader: ThreadItemConverter
 ) -> AsyncIterator[ThreadStreamEvent]:
     """Let the agent answer the end of a conversation; the agent stops when the listener does."""
-    input = await reader.to_agent_input(conversation)
-    result = Runner.run_streamed(_assistant, input, context=context, run_config=_OFFLINE)
+    given = await reader.to_agent_input(conversation)
+    result = Runner.run_streamed(_assistant, given, context=context, run_config=_OFFLINE)
     queue: asyncio.Queue[ThreadStreamEvent | None] = asyncio.Queue()
     # In a task of its own: a cancellation inside stream_agent_response would leave its inner tasks behind.
     listening = asyncio.create_task(_listen(stream_agent_response(context, result), queue))

@@ -16,9 +16,12 @@ from chatstore.integrations.fastapi import attachments_router
 
 PATH = "/files"
 
+_MEGABYTES = 50
+_MEGABYTES_IN_ALL = 500
+
 LIMITS = Limits(
-    file_bytes=50_000_000,
-    owner_bytes=500_000_000,
+    file_bytes=_MEGABYTES * 10**6,
+    owner_bytes=_MEGABYTES_IN_ALL * 10**6,
     types=frozenset(
         {"image/*", "audio/*", "video/*", "text/*", "application/pdf", "application/json", "application/zip"}
     ),
@@ -26,8 +29,8 @@ LIMITS = Limits(
 
 _REFUSALS = {
     "types": (415, "Files of this type are not taken here: send images, sound, video, text, PDF, JSON or ZIP."),
-    "file_bytes": (413, "It is too large: a file may have 50 MB."),
-    "owner_bytes": (413, "There is no room left: all your files together may have 500 MB."),
+    "file_bytes": (413, f"It is too large: a file may have {_MEGABYTES} MB."),
+    "owner_bytes": (413, f"There is no room left: all your files together may have {_MEGABYTES_IN_ALL} MB."),
 }
 
 _SECONDS_BETWEEN_SWEEPS = 3600

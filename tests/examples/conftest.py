@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def _serving(database: Path) -> Iterator[Running]:
     files = database.with_name("files")
     command = [sys.executable, "-m", "examples.chatkit_server", "--port", "0"]
-    command += ["--url", f"sqlite:///{database}", "--blobs", f"file:{files}"]
+    command += ["--url", f"sqlite:///{database}", "--blobs", files.as_uri()]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

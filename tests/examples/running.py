@@ -18,5 +18,9 @@ class Running:
     files: Path
     pid: int
 
+    def contents(self) -> list[bytes]:
+        """Return the bytes of every file that it keeps."""
+        return [file.read_bytes() for file in self.files.rglob("*") if file.is_file()]
+
 
 Serve: TypeAlias = Callable[[Path], AbstractContextManager[Running]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -156,35 +157,32 @@ def test_a_file_that_is_not_taken_says_why_and_the_others_stay(tab: Tab, notes: 
     tab.wait(f"{DRAFTS}.length === 0")
 
 
-@pytest.mark.usefixtures("user")
-def test_an_upload_shows_how_far_it_is_and_can_be_stopped(tab: Tab, tmp_path: Path) -> None:
+@pytest.fixture
+def slow_upload(tab: Tab, user: str, tmp_path: Path) -> Iterator[str]:
+    """The id of an attached file that takes 20 seconds to go up, while it does."""
     tab.call("Network.enable")
     tab.slow_down(200_000)
     tab.choose(lambda: tab.click("#attach"), made(tmp_path / "long.txt", b"x" * 4_000_000))
     tab.wait("document.querySelector('#drafts progress')?.value > 0")
+    (file_id,) = ids(tab)
+    yield file_id
+    tab.slow_down(-1)
+    tab.call("Network.disable")
+
+
+def test_an_upload_shows_how_far_it_is_and_can_be_stopped(tab: Tab, slow_upload: str) -> None:
     assert tab.evaluate("document.querySelector('#drafts progress').value") < 4_000_000
     tab.click("#send")
     tab.wait("document.querySelector('#status').innerText === 'A file is still on its way up.'")
-    (file_id,) = ids(tab)
     tab.click("#drafts button")
     tab.wait(f"{DRAFTS}.length === 0")
-    tab.slow_down(-1)
-    wait_until_gone(tab, file_id)
-    tab.call("Network.disable")
+    wait_until_gone(tab, slow_upload)
 
 
-@pytest.mark.usefixtures("user")
-def test_an_upload_that_a_reload_cuts_off_is_forgotten(tab: Tab, tmp_path: Path) -> None:
-    tab.call("Network.enable")
-    tab.slow_down(200_000)
-    tab.choose(lambda: tab.click("#attach"), made(tmp_path / "long.txt", b"x" * 4_000_000))
-    tab.wait("document.querySelector('#drafts progress')?.value > 0")
-    (file_id,) = ids(tab)
-    tab.slow_down(-1)
+def test_an_upload_that_a_reload_cuts_off_is_forgotten(tab: Tab, slow_upload: str) -> None:
     reload(tab, "document.querySelector('#chat').checkVisibility()")
-    wait_until_gone(tab, file_id)
+    wait_until_gone(tab, slow_upload)
     assert drafts(tab) == []
-    tab.call("Network.disable")
 
 
 @pytest.mark.usefixtures("user")
@@ -211,23 +209,19 @@ def test_a_deleted_conversation_takes_its_files_along(tab: Tab, user: str, serve
     attach(tab, made(tmp_path / "secret.txt", content))
     (file_id,) = ids(tab)
     talk(tab, "Keep this for a while")
-    assert content in contents(server)
+    assert content in server.contents()
     tab.click("#delete")
     tab.click("#delete-form button.danger")
     tab.wait("!document.querySelector('#threads li')")
     wait_until_gone(tab, file_id)
     asyncio.run(sweep(server))
-    assert content not in contents(server)
+    assert content not in server.contents()
 
 
 async def sweep(server: Running) -> None:
     """Do what the server does each hour."""
     async with open_store(f"sqlite:///{server.database}", blobs=f"file:{server.files}") as store:
         await store.admin().sweep()
-
-
-def contents(server: Running) -> list[bytes]:
-    return [file.read_bytes() for file in server.files.rglob("*") if file.is_file()]
 
 
 @pytest.mark.usefixtures("user")
