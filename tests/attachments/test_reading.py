@@ -41,6 +41,25 @@ async def test_a_range_is_cut_to_the_file(chat: ChatStore) -> None:
         assert await content(user, added.id, start=start, end=end) == BIG[start:end], (start, end)
 
 
+async def test_files_are_loaded_at_once_and_those_that_are_not_there_left_out(chat: ChatStore) -> None:
+    user, store = chat.for_user("ann"), chat.store
+    ready = (await user.add_attachment("a.png", b"\x89PNG\r\n\x1a\n")).id
+    pending = (await user.begin_upload("b", mime_type="x/y", size=7)).attachment.id
+    theirs = (await chat.for_user("bob").add_attachment("c", b"")).id
+    await user.save_attachment(Attachment(id="elsewhere", name="d", mime_type="x/y"))
+    asked = [pending, "absent", ready, theirs, "elsewhere", pending]
+    loaded = await store.load_files(asked, owner=user.owner)
+    assert loaded == [await store.load_file(id, owner=user.owner) for id in (pending, ready, pending)]
+    assert [(each.sniffed, each.declared_size) for each in loaded[:2]] == [(None, 7), ("image/png", None)]
+    assert await store.load_files([], owner=user.owner) == []
+
+
+@pytest.mark.parametrize("ids", ["atc_1", None, [""], ["a\nb"], [7], ["a"] * 1001], ids=lambda ids: str(ids)[:10])
+async def test_what_is_no_list_of_ids_is_refused(chat: ChatStore, ids: Any) -> None:
+    with pytest.raises(InvalidInputError, match="attachment_ids"):
+        await chat.store.load_files(ids, owner=chat.for_user("ann").owner)
+
+
 @pytest.mark.parametrize("given", [(-1, None), (5, 4), ("0", None), (0, 1.5), (True, None)], ids=str)
 async def test_what_is_no_range_is_refused(chat: ChatStore, given: tuple[Any, Any]) -> None:
     user = chat.for_user("ann")

@@ -13,7 +13,7 @@ from inspecting import BIG, HeldSource, content, findings, keys, record, sweep, 
 
 from chatstore.assembly import ChatStore
 from chatstore.attachments import Attachments, new_blob_key
-from chatstore.errors import ConflictError, InvalidInputError, LimitError, NotFoundError
+from chatstore.errors import ConflictError, InvalidInputError, LimitError, NotFoundError, NotSupportedError
 from chatstore.models import Attachment
 from chatstore.protocols import Limits
 from chatstore.users import UserStore
@@ -41,6 +41,35 @@ async def test_a_completed_upload_is_ready(chat: ChatStore) -> None:
     assert await content(user, done.id) == BIG
     await sweep(chat)
     assert len(await keys(chat)) == 1
+
+
+async def test_an_id_may_be_given(chat: ChatStore) -> None:
+    user = chat.for_user("ann")
+    assert await _begun(user, id="mine") == "mine"
+    assert await _begun(chat.for_user("bob"), id="mine") == "mine"
+    for bad in ("", "a\nb", "a" * 256, 7):
+        with pytest.raises(InvalidInputError, match="id"):
+            await _begun(user, id=bad)
+
+
+async def test_an_id_in_use_is_a_conflict_that_leaves_its_file_alone(chat: ChatStore) -> None:
+    user = chat.for_user("ann")
+    ready, pending = await user.add_attachment("a.bin", BIG), await _begun(user)
+    for id in (ready.id, pending):
+        with pytest.raises(ConflictError, match=id):
+            await _begun(user, id=id)
+    await sweep(chat)
+    assert await content(user, ready.id) == BIG
+    await upload(chat, user, pending, BIG)
+    assert (await user.complete_upload(pending)).state == "ready"
+
+
+async def test_an_upload_that_fails_to_begin_leaves_its_id_free(open_chat: Open) -> None:
+    user = open_chat(signing_keys=None, public_url=None).for_user("ann")
+    with pytest.raises(NotSupportedError):
+        await _begun(user, id="mine")
+    with pytest.raises(NotFoundError):
+        await user.load_attachment("mine")
 
 
 async def test_completing_twice_is_success(chat: ChatStore) -> None:

@@ -21,8 +21,11 @@ from chatstore.serving import (
     content_disposition,
     data_url,
     entity_tag,
+    file_data_url,
     file_name,
     headers_for,
+    is_shown_image,
+    may_be_shown_image,
     plan_response,
     served_type,
 )
@@ -339,6 +342,9 @@ def test_only_a_checksum_makes_an_entity_tag(sha256: str) -> None:
         entity_tag(sha256)
 
 
+IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]
+
+
 @pytest.mark.parametrize("data", [PNG, JPEG, GIF, WEBP, AVIF])
 def test_an_image_can_be_a_data_url(data: bytes) -> None:
     content_type = sniff(data)
@@ -355,6 +361,31 @@ def test_an_image_can_be_a_data_url(data: bytes) -> None:
 def test_nothing_else_can_be_a_data_url(declared: str, data: bytes) -> None:
     with pytest.raises(InvalidInputError):
         data_url(declared, data)
+
+
+@pytest.mark.parametrize(("declared", "data"), OPAQUE)
+def test_the_data_url_of_a_file_never_has_a_type_that_a_browser_runs(declared: str, data: bytes) -> None:
+    assert file_data_url(declared, data).startswith("data:application/octet-stream;base64,")
+
+
+@pytest.mark.parametrize(("declared", "data", "served"), KEPT)
+def test_the_data_url_of_a_file_has_the_type_that_it_is_served_as(declared: str, data: bytes, served: str) -> None:
+    head, _, encoded = file_data_url(declared, data).partition(",")
+    assert head == f"data:{served.partition(';')[0]};base64"
+    assert b64decode(encoded, validate=True) == data
+
+
+@pytest.mark.parametrize("declared", ["image/png", "IMAGE/JPG; q=1", " image/webp ", "image/apng", "image/avif"])
+def test_what_is_declared_an_image_may_be_shown_and_is_once_its_bytes_agree(declared: str) -> None:
+    assert may_be_shown_image(declared)
+    assert [is_shown_image(declared, sniffed) for sniffed in IMAGES].count(True) == 1
+    assert not any(is_shown_image(declared, sniffed) for sniffed in (None, "text/html", "image/svg+xml"))
+
+
+@pytest.mark.parametrize("declared", ["image/svg+xml", "image/heic", "text/html", "video/mp4", "", "image", "image/*"])
+def test_what_is_declared_anything_else_is_never_shown_as_an_image(declared: str) -> None:
+    assert not may_be_shown_image(declared)
+    assert not any(is_shown_image(declared, sniffed) for sniffed in [*IMAGES, "text/html", None])
 
 
 ETAG = f'"{HEAD_SHA256}"'

@@ -12,6 +12,7 @@ from openai.types.responses import ResponseInputContentParam
 from chatstore import serving
 from chatstore.assembly import ChatStore
 from chatstore.errors import ConfigurationError, LimitError, NotFoundError
+from chatstore.integrations.chatkit import ids
 from chatstore.owners import Owner
 from chatstore.protocols import FileRecord
 
@@ -41,7 +42,7 @@ class AttachmentContents(ThreadItemConverter):
         ``LimitError`` for more than ``max_bytes``, ``IntegrityError`` for bytes that are missing or damaged.
         """
         try:
-            record = await self._files.record(attachment.id, owner=self._owner)
+            record = await self._record(attachment.id)
             data = await self._bytes_of(record)
         except NotFoundError:
             return {"type": "input_text", "text": f"(The file {attachment.name!r} is not there.)"}
@@ -57,7 +58,12 @@ class AttachmentContents(ThreadItemConverter):
         Raises ``NotFoundError`` where it is absent, another user's or not uploaded yet, and as
         :meth:`attachment_to_message_content` does.
         """
-        return await self._bytes_of(await self._files.record(attachment_id, owner=self._owner))
+        return await self._bytes_of(await self._record(attachment_id))
+
+    async def _record(self, attachment_id: str) -> FileRecord:
+        if not ids.is_key(attachment_id):
+            raise NotFoundError("attachment: there is none without a possible id")
+        return await self._files.record(attachment_id, owner=self._owner)
 
     async def _bytes_of(self, record: FileRecord) -> bytes:
         attachment = record.attachment

@@ -42,7 +42,7 @@ from chatstore import ChatStore, open_store
 from chatstore.ids import new_id
 from chatstore.integrations.chatkit import ChatKitStore
 from chatstore.testing.servers import S3Server, ServerUnavailable
-from tests.integrations.chatkit.sites import OpenSite, Site, new_bucket, opened_site
+from tests.integrations.chatkit.sites import OpenSite, Site, new_place, opened_site
 
 
 @dataclass(frozen=True)
@@ -265,14 +265,12 @@ def found_s3_server() -> Iterator[S3Server | str]:
 
 
 @pytest.fixture
-async def s3_url(
-    found_s3_server: S3Server | str, require: Callable[[str], NoReturn], monkeypatch: pytest.MonkeyPatch
-) -> str:
-    """The URL of a fresh bucket."""
+def s3_url(found_s3_server: S3Server | str, require: Callable[[str], NoReturn], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a place in a bucket where nothing is yet."""
     for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
         monkeypatch.setenv(name, "testing")
     server = found_s3_server if isinstance(found_s3_server, S3Server) else require(found_s3_server)
-    return await new_bucket(server.url())
+    return new_place(server.url())
 
 
 PLACES = ["memory-memory", "sqlite-file", "postgresql-sql", "sqlite-s3"]

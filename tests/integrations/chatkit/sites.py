@@ -8,14 +8,16 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aioboto3  # type: ignore[import-untyped]
 import httpx
+import pytest
 import uvicorn
-from chatkit.types import Attachment, UserMessageItem
+from chatkit.types import Attachment, FileAttachment, ImageAttachment, UserMessageItem
 from fastapi import FastAPI, Request
 
 from chatstore import ChatStore, Owner, open_store
@@ -31,6 +33,12 @@ PDF = b"%PDF-1.7 " + bytes(range(256))
 HTML = b"<!doctype html><script>alert(1)</script>"
 LIMITS = Limits(file_bytes=1_000_000)
 ANN = Owner("ann")
+_REGION = "us-east-1"
+
+IN_MEMORY = pytest.mark.parametrize("places", ["memory-memory"], indirect=True)
+IN_FILES = pytest.mark.parametrize("places", ["sqlite-file"], indirect=True)
+IN_S3 = pytest.mark.parametrize("places", ["sqlite-s3"], indirect=True)
+WITHOUT_S3 = pytest.mark.parametrize("places", ["memory-memory", "sqlite-file", "postgresql-sql"], indirect=True)
 
 
 @dataclass
@@ -61,10 +69,11 @@ class Site:
         return await self.web.request(to["method"], to["url"], headers=headers, content=data)
 
     async def upload(self, context: Context, data: bytes = PNG, mime_type: str = "image/png") -> str:
-        """Upload a file in two phases and return its id."""
+        """Upload a file in two phases and return its id; it is ready, as a message that names it makes it."""
         created = await self.create(context, size=len(data), mime_type=mime_type)
         assert (await self.send(created, data)).status_code == 200
         id: str = created["id"]
+        await self.load(context, id)
         return id
 
     async def new_thread(self, context: Context, *attachments: str, text: str = "look") -> str:
@@ -127,9 +136,36 @@ def _user(request: Request) -> str:
     return request.headers["x-user"]
 
 
-async def new_bucket(endpoint: str) -> str:
-    """Return the URL of a fresh bucket, as ``open_store`` takes it."""
-    name = f"chatstore-{uuid.uuid4().hex}"
-    async with aioboto3.Session().client("s3", endpoint_url=endpoint, region_name="us-east-1") as client:
-        await client.create_bucket(Bucket=name)
-    return f"s3://{name}/files?endpoint_url={endpoint}&region=us-east-1"
+def new_place(endpoint: str) -> str:
+    """Return the URL of a fresh prefix in a bucket, as ``open_store`` takes it."""
+    return f"s3://{_bucket(endpoint)}/{uuid.uuid4().hex}?endpoint_url={endpoint}&region={_REGION}"
+
+
+@cache
+def _bucket(endpoint: str) -> str:
+    async def create(name: str) -> str:
+        async with aioboto3.Session().client("s3", endpoint_url=endpoint, region_name=_REGION) as client:
+            await client.create_bucket(Bucket=name)
+        return name
+
+    return asyncio.run(create(f"chatstore-{uuid.uuid4().hex}"))
+
+
+def message(thread_id: str, *named: Attachment, id: str = "msg_1") -> UserMessageItem:
+    """Return a user's message as an application would make it."""
+    content = [{"type": "input_text", "text": "by hand"}]
+    fields = {"content": content, "inference_options": {}, "created_at": datetime(2024, 5, 17)}
+    item = UserMessageItem.model_validate({"id": id, "thread_id": thread_id, **fields})
+    item.attachments = list(named)
+    return item
+
+
+def from_json(value: dict[str, Any]) -> Attachment:
+    """Return the attachment in an answer of the server."""
+    kind = ImageAttachment if value["type"] == "image" else FileAttachment
+    return kind.model_validate(value)
+
+
+def to_json(attachment: Attachment) -> dict[str, Any]:
+    """Return an attachment as an answer of the server has it."""
+    return attachment.model_dump(mode="json")
