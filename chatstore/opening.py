@@ -48,6 +48,7 @@ def open_store(
     schema: str | None = None,
     prefix: str = "chatstore_",
     max_item_bytes: int = MAX_ITEM_BYTES,
+    coalesce: bool = True,
 ) -> ChatStore:
     """Return a store for ``url``, without connecting: that happens on first use or on ``async with``.
 
@@ -55,7 +56,8 @@ def open_store(
     SQLAlchemy ``AsyncEngine`` of one of these, which stays the caller's to dispose. ``migrate`` says what
     happens to tables that are missing or outdated when connecting: ``auto`` makes them, ``check`` raises
     ``SchemaError`` with the command to run, ``off`` does not look. ``schema`` (PostgreSQL) and ``prefix`` say
-    where the tables are; ``max_item_bytes`` bounds one item's JSON.
+    where the tables are; ``max_item_bytes`` bounds one item's JSON. Items that several tasks write at the same
+    time are sent to a database together, unless ``coalesce`` is false.
 
     ``blobs`` says where the bytes of attachments live: ``memory://``, ``file:./folder``,
     ``s3://bucket/prefix?endpoint_url=...``, ``sql`` (chunks in the store's own database) or a blob store.
@@ -70,6 +72,7 @@ def open_store(
         "schema": schema,
         "prefix": prefix,
         "max_item_bytes": max_item_bytes,
+        "coalesce": coalesce,
     }
     store = _opener(_scheme(url), _BUILT_IN, "url")(url, **options)
     signer = None if signing_keys is None else UrlSigner(signing_keys)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
@@ -10,10 +12,13 @@ from sqlalchemy.pool import StaticPool
 from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
 from chatstore.protocols import Capability
 from chatstore.sql import schema, statements
+from chatstore.sql.coalescing import Lane
 from chatstore.sql.dialects import dialect_of
+from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
 from chatstore.sql.statements import Statements
+from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
-from chatstore.sql.units import Unit, Units
+from chatstore.sql.units import Unit, Units, in_transaction
 
 
 class Database:
@@ -31,6 +36,7 @@ class Database:
         prefix: str,
         schema: str | None,
         migrate: schema.Migrate,
+        coalesce: bool,
     ) -> None:
         self._engine = engine
         self._owned = owned
@@ -46,6 +52,8 @@ class Database:
         self.capabilities: frozenset[Capability] = (
             frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         )
+        self.lanes: Mapping[Kind, Lane] = self._make_lanes() if coalesce else {}
+        """Where concurrent writes of items gather; empty where each goes by itself."""
         self.identity: str = ""
         """What tells this database from another, in cursors; known once connected."""
         self.has_remains: bool = False
@@ -79,6 +87,16 @@ class Database:
         await self.units.close()
         if self._owned:
             await self._engine.dispose()
+
+    def _make_lanes(self) -> dict[Kind, Lane]:
+        def at_once(unit: Unit, writes: Sequence[ItemWrite]) -> Coroutine[Any, Any, Sequence[Outcome]]:
+            return write_items(unit, writes, waits=False)
+
+        def in_steps(unit: Unit, writes: Sequence[ItemWrite]) -> Coroutine[Any, Any, Sequence[Outcome]]:
+            return in_transaction(lambda inner: write_each(inner, writes))(unit)
+
+        perform = at_once if self.one_statement else in_steps
+        return {kind: Lane(self.units, kind, perform) for kind in Kind}
 
     async def _look(self) -> str:
         found, identity, self.has_remains = await self._read()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy.engine.interfaces import Dialect as EngineDialect
 
@@ -14,8 +14,13 @@ from chatstore.errors import ConfigurationError
 from chatstore.sql.statements import Statement
 from chatstore.sql.tables import Tables
 
+T = TypeVar("T")
+
 Values = Mapping[str, Any]
 Row = Sequence[Any]
+
+
+Together: TypeAlias = "Callable[[Dialect, Any], Coroutine[Any, Any, T]]"
 
 
 class Dialect(Protocol):
@@ -50,6 +55,10 @@ class Dialect(Protocol):
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         """Run one statement for each of the values, inside a transaction."""
+        ...
+
+    async def together(self, driver: Any, work: Together[T]) -> T:
+        """Return the result of ``work``, given what it speaks to the connection with; it awaits only statements."""
         ...
 
     def is_closed(self, driver: Any) -> bool:
@@ -101,6 +110,9 @@ class PostgreSQL:
         rows = [[each[name] for name in statement.names] for each in values]
         await driver.executemany(statement.numbered, rows)
 
+    async def together(self, driver: Any, work: Together[T]) -> T:
+        return await work(self, driver)
+
     def is_closed(self, driver: Any) -> bool:
         return bool(driver.is_closed())
 
@@ -148,6 +160,11 @@ class SQLite:
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         await driver.executemany(statement.sql, [self._timed(statement, each) for each in values])
 
+    async def together(self, driver: Any, work: Together[T]) -> T:
+        # All in the connection's own thread: going there and back costs as much as a statement.
+        answer: T = await driver._execute(lambda: _completed(work(_SQLiteThread(), driver._conn)))
+        return answer
+
     def is_closed(self, driver: Any) -> bool:
         return False
 
@@ -158,6 +175,28 @@ class SQLite:
     def _timed(self, statement: Statement, values: Values) -> dict[str, Any]:
         given = {name: values[name] for name in statement.names if name != "now"}
         return given | {"now": instants.now_microseconds()} if "now" in statement.names else given
+
+
+class _SQLiteThread(SQLite):
+    """SQLite's own connection, spoken to in its thread: nothing is waited for."""
+
+    async def fetch(self, driver: Any, statement: Statement, values: Values) -> Sequence[Row]:
+        rows: Sequence[Row] = driver.execute(statement.sql, self._timed(statement, values)).fetchall()
+        return rows
+
+    async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
+        driver.executemany(statement.sql, [self._timed(statement, each) for each in values])
+
+
+def _completed(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine that does not wait for anything."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    work.close()
+    raise RuntimeError("a unit of several statements awaited something else")
 
 
 def _names(tables: Tables, preparer: Any) -> dict[str, str]:

@@ -12,12 +12,13 @@ from types import EllipsisType
 from typing import Any
 
 from chatstore import positions
-from chatstore.errors import ConflictError, NotFoundError
+from chatstore.errors import ChatStoreError, ConflictError, NotFoundError
 from chatstore.inputs import AttachmentChanges, NewAttachment, NewItem, ThreadChanges
 from chatstore.merging import ThreadFields, merge
 from chatstore.sql import files, statements
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.single import COARSE, Written
+from chatstore.sql.items import ItemWrite, Kind, Outcome, Written
+from chatstore.sql.single import COARSE
 from chatstore.sql.units import Unit
 
 
@@ -70,7 +71,25 @@ async def _touch(unit: Unit, keys: Values, thread: _Locked) -> None:
     )
 
 
-async def add_items(
+async def write_each(unit: Unit, writes: Sequence[ItemWrite]) -> list[Outcome]:
+    """Write the items of several callers, and return what became of each: a refusal is its caller's alone."""
+    outcomes: list[Outcome] = []
+    for write in writes:
+        try:
+            outcomes.append(await write_items(unit, write))
+        except ChatStoreError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+async def write_items(unit: Unit, write: ItemWrite) -> Sequence[Written]:
+    """Write the items of one caller; raise ``NotFoundError`` or ``ConflictError``."""
+    if write.kind is Kind.ADD:
+        return await _add_items(unit, write.keys, write.items, write.at, write.operation)
+    return [await _save_item(unit, write.keys, write.items[0], loaded=write.kind is Kind.REPLACE)]
+
+
+async def _add_items(
     unit: Unit, keys: Values, items: Sequence[NewItem], at: int | None, operation: str
 ) -> list[Written]:
     """Append items, or place one by time; an item that is there already is replaced, on a retry left as it is."""
@@ -93,7 +112,7 @@ async def add_items(
     return [written[item.id] for item in items]
 
 
-async def save_item(unit: Unit, keys: Values, item: NewItem, *, loaded: bool) -> Written:
+async def _save_item(unit: Unit, keys: Values, item: NewItem, *, loaded: bool) -> Written:
     """Replace an item in its place, or append one that was never stored."""
     thread = await _lock_found(unit, keys, "save_item")
     stored = await _stored_items(unit, keys, thread.key, [item.id])

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -63,6 +63,19 @@ class Unit:
         if values:
             await self._run(self.dialect.execute_many(self._driver, self._statements[template], values))
 
+    async def together(self, work: Work[T]) -> T:
+        """Return the result of ``work``, which awaits this unit's statements and nothing else."""
+        dialect, driver = self.dialect, self._driver
+
+        async def moved(inner_dialect: Dialect, inner_driver: Any) -> T:
+            self.dialect, self._driver = inner_dialect, inner_driver
+            try:
+                return await work(self)
+            finally:
+                self.dialect, self._driver = dialect, driver
+
+        return await dialect.together(driver, moved)
+
     async def control(self, sql: str) -> None:
         """Run a statement that sets up the connection, or begins or ends a transaction or a savepoint."""
         await self._run(self.dialect.fetch(self._driver, statement(sql), {}))
@@ -96,15 +109,32 @@ class Unit:
             raise
 
 
-Work: TypeAlias = Callable[[Unit], Awaitable[T]]
+Work: TypeAlias = Callable[[Unit], Coroutine[Any, Any, T]]
 
 
+@dataclass(slots=True)
 class Start:
     """How far a write has come: handed to a connection, left by its caller before that, cut off in a try."""
 
-    begun = False
-    abandoned = False
-    cut_off = False
+    begun: bool = False
+    abandoned: bool = False
+    cut_off: bool = False
+
+
+def in_transaction(work: Work[T]) -> Work[T]:
+    """Return ``work``, several statements and nothing else, as one transaction."""
+
+    async def committed(unit: Unit) -> T:
+        await unit.begin()
+        try:
+            result = await work(unit)
+            await unit.commit()
+        except BaseException:
+            await unit.roll_back()
+            raise
+        return result
+
+    return lambda unit: unit.together(committed)
 
 
 class Units:
@@ -136,7 +166,7 @@ class Units:
                 start.begun = True
                 return await work(unit)
 
-        with self._counted():
+        with self.counted():
             if self._has_idle_connection():
                 return await _retried(operation, once)
             return await self.finish(_retried(operation, once), start, ends_at_once=True)
@@ -157,18 +187,7 @@ class Units:
         self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None
     ) -> T:
         """Return the result of ``work``, several statements that commit together; ``repeatable`` as in a write."""
-
-        async def committed(unit: Unit) -> T:
-            await unit.begin()
-            try:
-                result = await work(unit)
-                await unit.commit()
-            except BaseException:
-                await unit.roll_back()
-                raise
-            return result
-
-        return await self._finished(operation, committed, repeatable, start or Start())
+        return await self._finished(operation, in_transaction(work), repeatable, start or Start())
 
     @asynccontextmanager
     async def block(self, operation: str) -> AsyncIterator[BoundUnits]:
@@ -187,7 +206,7 @@ class Units:
                 units.append(unit)
                 opened.push_async_exit(stack.pop_all())
 
-        with self._counted():
+        with self.counted():
             async with self._writing:
                 try:
                     await self.finish(_retried(operation, begin), start)
@@ -220,7 +239,14 @@ class Units:
                 task.cancel()
             await asyncio.wait(self._under_way)
 
-    async def _finished(self, operation: str, work: Work[T], repeatable: bool, start: Start) -> T:
+    def watch(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task with the units under way that a close does not wait for any longer."""
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def attempt(self, operation: str, work: Work[T], *, repeatable: bool, start: Start) -> T:
+        """Return the result of a write, tried again inside the deadline; it ends where its caller is cancelled."""
+
         async def once() -> T:
             _check_awaited(start)
             async with self._writing, self._connection(repeated=start.cut_off) as unit:
@@ -237,15 +263,18 @@ class Units:
                 return found
             return replace(found, again=False)
 
-        with self._counted():
-            try:
-                return await self.finish(_retried(operation, once, failure), start)
-            except UnavailableError as error:
-                error.may_have_committed = start.cut_off
-                raise
+        try:
+            return await _retried(operation, once, failure)
+        except UnavailableError as error:
+            error.may_have_committed = start.cut_off
+            raise
+
+    async def _finished(self, operation: str, work: Work[T], repeatable: bool, start: Start) -> T:
+        with self.counted():
+            return await self.finish(self.attempt(operation, work, repeatable=repeatable, start=start), start)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
         """Count what is open, so that a close waits for it; refuse what comes after."""
         if self._closing:
             raise closed()
@@ -272,8 +301,7 @@ class Units:
         begun.
         """
         task = asyncio.ensure_future(unit)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self.watch(task)
 
         def stays() -> bool:
             if start is not None and not start.begun:

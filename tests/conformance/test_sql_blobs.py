@@ -27,7 +27,7 @@ async def blobs_at() -> AsyncIterator[At]:
 
         def at(url: str) -> Reopen:
             async def open_blobs() -> BlobStore:
-                store = open_sql(url, migrate="auto", schema=None, prefix="chatstore_", max_item_bytes=1)
+                store = open_sql(url, migrate="auto", schema=None, prefix="chatstore_", max_item_bytes=1, coalesce=True)
                 await opened.enter_async_context(store)
                 return await opened.enter_async_context(SQLBlobs(store.database))
 

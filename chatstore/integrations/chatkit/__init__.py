@@ -1,4 +1,4 @@
-"""ChatKit's own server on a chatstore: ``ChatKitServer(ChatKitStore(open_store(url)))``."""
+"""ChatKit's own server on a chatstore: ``ChatKitServer(ChatKitStore(store), ChatKitAttachmentStore(store))``."""
 
 from __future__ import annotations
 

@@ -61,8 +61,12 @@ class ChatKitStore(Store[TContext]):
 
     *Saving items.* ``save_item`` replaces an item in its place, and adds one that is not there.
 
-    *Attachments.* Only what changed since the load is written, and an upload descriptor that is gone does not
-    come back. An attachment stays in the thread that named it first.
+    *Attachments.* Of a file that is kept here (``ChatKitAttachmentStore``, ``attachments_router``,
+    ``add_attachment``) the SDK's object is made from the record on every load, alone or in a message: with an upload
+    descriptor until its bytes are there, and as an image whose preview expires after ``previews_expire_in`` where
+    they are those of one. No such URL is stored, so no stale copy brings one back. A message in a second thread
+    names a record of its own, of the same bytes. Attachments with their bytes elsewhere come back as they were
+    saved: only what changed since the load is written, and a descriptor that is gone does not come back.
 
     *Items of others.* An item that the installed SDK cannot read (a newer type, another writer) is left out of
     pages, with a warning in the log, and stays in the store untouched; ``load_item`` raises ``IntegrityError``.

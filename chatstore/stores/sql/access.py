@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from chatstore import inputs
-from chatstore.errors import StorageError
+from chatstore.errors import ChatStoreError, StorageError
 from chatstore.lifetime import Lifetime
 from chatstore.owners import Owner, check_owner
 from chatstore.protocols import Capability
 from chatstore.sql import stepwise
 from chatstore.sql.databases import Database
-from chatstore.sql.single import Stepwise
-from chatstore.sql.units import BoundUnits, Start, Units, Work
+from chatstore.sql.items import ItemWrite, Kind, Written, write_items
+from chatstore.sql.single import STEPWISE, Stepwise
+from chatstore.sql.units import BoundUnits, Start, Unit, Units, Work
 from chatstore.transactions import check_outside_block
 
 T = TypeVar("T")
@@ -73,12 +75,39 @@ class SQLAccess:
         await self._connect()
         return await self._units.transact(operation, work, repeatable=repeatable)
 
+    async def _write_items(self, write: ItemWrite) -> Sequence[Written]:
+        """Write one caller's items, together with those of others who write at the same time."""
+        await self._connect()
+        start = Start()
+        if self._is_outermost and write.kind in self.database.lanes:
+            outcome = await self.database.lanes[write.kind].write(write, start)
+            if outcome is not None:
+                return _written(outcome)
+
+        async def at_once(unit: Unit) -> Sequence[Written] | Stepwise:
+            (outcome,) = await write_items(unit, [write], waits=True)
+            return STEPWISE if outcome is None else _written(outcome)
+
+        return await self._write(
+            write.operation,
+            at_once,
+            lambda unit: stepwise.write_items(unit, write),
+            repeatable=write.kind is Kind.ADD,
+            start=start,
+        )
+
     async def _write(
-        self, operation: str, at_once: Work[T | Stepwise], in_steps: Work[T], *, repeatable: bool = False
+        self,
+        operation: str,
+        at_once: Work[T | Stepwise],
+        in_steps: Work[T],
+        *,
+        repeatable: bool = False,
+        start: Start | None = None,
     ) -> T:
         """Write in one statement where the database can and that statement can decide, else in steps."""
         await self._connect()
-        start = Start()
+        start = start or Start()
         if self.database.one_statement:
             answer = await self._units.write(operation, at_once, repeatable=repeatable, start=start)
             if not isinstance(answer, Stepwise):
@@ -102,6 +131,12 @@ class SQLAccess:
         with suppress(StorageError):
             while await self._units.transact("sweep", lambda unit: stepwise.sweep_some(unit, LONG_THREAD)):
                 pass
+
+
+def _written(outcome: Sequence[Written] | ChatStoreError) -> Sequence[Written]:
+    if isinstance(outcome, ChatStoreError):
+        raise outcome
+    return outcome
 
 
 def owned(owner: Owner, **values: Any) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
+from typing import Any
 
 from chatstore import inputs
 from chatstore.cursors import after_attachment, attachments_of
@@ -156,7 +157,7 @@ class SQLFiles(SQLAccess):
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         self._lifetime.enter()
 
-        def load(unit: Unit) -> Awaitable[Sequence[Row]]:
+        def load(unit: Unit) -> Coroutine[Any, Any, Sequence[Row]]:
             return unit.fetch(files.KNOWN_KEYS, {"ids": unit.dialect.array(keys)})
 
         return {row[0] for row in await self._read("known_keys", load)}
@@ -169,7 +170,7 @@ class SQLFiles(SQLAccess):
         return [(Owner(row[14], row[13]), files.file_of(row)) for row in rows]
 
     async def _load_attachments(self, ids: Sequence[str], owner: Owner, operation: str) -> list[Attachment]:
-        def load(unit: Unit) -> Awaitable[Sequence[Row]]:
+        def load(unit: Unit) -> Coroutine[Any, Any, Sequence[Row]]:
             return unit.fetch(statements.LOAD_ATTACHMENTS, owned(owner, ids=unit.dialect.array(ids)))
 
         found = {row[0]: row for row in await self._read(operation, load)}

@@ -34,9 +34,9 @@ from chatstore.sql import single, statements, stepwise
 from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Values
 from chatstore.sql.engines import hide_password, make_engine
+from chatstore.sql.items import ItemWrite, Kind, Written
 from chatstore.sql.rows import item_of, thread_of
 from chatstore.sql.schema import Migrate
-from chatstore.sql.single import Stepwise, Written
 from chatstore.sql.units import Unit
 from chatstore.stores.sql.access import LONG_THREAD, owned
 from chatstore.stores.sql.files import SQLFiles
@@ -144,8 +144,8 @@ class SQLStore(SQLFiles):
         self._enter(owner, "add_thread_item", writes=True)
         keys = owned(owner, thread_id=check_key(thread_id, "thread_id"))
         new = inputs.new_item(item, self._max_item_bytes)
-        written = await self._add_items(keys, [new], inputs.check_at(at), "add_thread_item")
-        return _item(thread_id, new, written[0])
+        (written,) = await self._write_items(ItemWrite("add_thread_item", Kind.ADD, keys, [new], inputs.check_at(at)))
+        return _item(thread_id, new, written)
 
     async def add_thread_items(self, thread_id: str, items: Sequence[Item], *, owner: Owner) -> list[Item]:
         self._enter(owner, "add_thread_items", writes=True)
@@ -154,7 +154,7 @@ class SQLStore(SQLFiles):
         if not new:
             await self._load_thread(keys, "add_thread_items")
             return []
-        written = await self._add_items(keys, new, None, "add_thread_items")
+        written = await self._write_items(ItemWrite("add_thread_items", Kind.ADD, keys, new))
         return [_item(thread_id, new[place], written[place]) for place in places]
 
     async def load_item(self, thread_id: str, item_id: str, *, owner: Owner) -> Item:
@@ -169,16 +169,8 @@ class SQLStore(SQLFiles):
         self._enter(owner, "save_item", writes=True)
         keys = owned(owner, thread_id=check_key(thread_id, "thread_id"))
         new, loaded = inputs.saved_item(item, thread_id, self._max_item_bytes)
-
-        async def at_once(unit: Unit) -> Written | Stepwise:
-            if loaded:
-                return _written(await single.save_loaded_item(unit, keys, new), keys, new)
-            written = await single.write_items(unit, single.SAVE_NEW_ITEM, keys, [new], None, "save_item")
-            return written if isinstance(written, Stepwise) else written[0]
-
-        written = await self._write(
-            "save_item", at_once, lambda unit: stepwise.save_item(unit, keys, new, loaded=loaded)
-        )
+        kind = Kind.REPLACE if loaded else Kind.SAVE
+        (written,) = await self._write_items(ItemWrite("save_item", kind, keys, [new]))
         return _item(thread_id, new, written)
 
     async def load_thread_items(
@@ -310,15 +302,6 @@ class SQLStore(SQLFiles):
         )
         return thread_of(row)
 
-    async def _add_items(self, keys: Values, new: list[NewItem], at: int | None, operation: str) -> list[Written]:
-        def at_once(unit: Unit) -> Awaitable[list[Written] | Stepwise]:
-            template = single.ADD_ITEMS_AGAIN if unit.repeated else single.ADD_ITEMS
-            return single.write_items(unit, template, keys, new, at, operation)
-
-        return await self._write(
-            operation, at_once, lambda unit: stepwise.add_items(unit, keys, new, at, operation), repeatable=True
-        )
-
     async def _delete_items(self, keys: Values, ids: Sequence[str], operation: str) -> None:
         async def at_once(unit: Unit) -> None:
             await unit.fetch(single.DELETE_ITEMS, {**keys, "ids": unit.dialect.array(ids)})
@@ -327,20 +310,22 @@ class SQLStore(SQLFiles):
 
 
 def open_sql(
-    url: str | AsyncEngine, *, migrate: Migrate, schema: str | None, prefix: str, max_item_bytes: int
+    url: str | AsyncEngine,
+    *,
+    migrate: Migrate,
+    schema: str | None,
+    prefix: str,
+    max_item_bytes: int,
+    coalesce: bool,
 ) -> SQLStore:
     """Return a store for a URL of SQLite or PostgreSQL, or over a caller's engine, which stays open."""
     owned = isinstance(url, str)
     engine = make_engine(url) if isinstance(url, str) else url
     place = hide_password(url) if isinstance(url, str) else engine.url.render_as_string()
-    database = Database(engine, owned=owned, place=place, prefix=prefix, schema=schema, migrate=migrate)
+    database = Database(
+        engine, owned=owned, place=place, prefix=prefix, schema=schema, migrate=migrate, coalesce=coalesce
+    )
     return SQLStore(database, max_item_bytes=max_item_bytes)
-
-
-def _written(written: Written | None, keys: Values, new: NewItem) -> Written:
-    if written is None:
-        raise NotFoundError(f"save_item: no item {new.id!r} in thread {keys['thread_id']!r}")
-    return written
 
 
 def _item(thread_id: str, new: NewItem, written: Written) -> Item:
