@@ -85,7 +85,7 @@ class ChatKitStore(Store[TContext]):
         chat = store if isinstance(store, ChatStore) else ChatStore(store)
         self._store = chat.store
         self._files = Files(chat, check_lifetime(previews_expire_in))
-        self._callers: Callers[Any] = Callers(owner_of)
+        self._callers = Callers(owner_of)
         self._token = object()
 
     def generate_thread_id(self, context: TContext) -> str:

@@ -1,7 +1,6 @@
 """ChatKitAttachmentStore: the SDK's ``AttachmentStore`` on a chatstore."""
 
 from datetime import timedelta
-from typing import Any
 
 from chatkit.store import AttachmentStore, TContext
 from chatkit.types import Attachment, AttachmentCreateParams
@@ -37,7 +36,7 @@ class ChatKitAttachmentStore(AttachmentStore[TContext]):
             )
         self._store = store.store
         self._files = store.attachments
-        self._callers: Callers[Any] = Callers(owner_of)
+        self._callers = Callers(owner_of)
         self._expires_in = check_lifetime(expires_in)
 
     def generate_attachment_id(self, mime_type: str, context: TContext) -> str:

@@ -100,7 +100,7 @@ class SQLFiles(SQLAccess):
         self._enter(owner, "load_files")
         ids = inputs.check_keys(attachment_ids, "attachment_ids")
 
-        def load(unit: Unit) -> Awaitable[Sequence[Row]]:
+        def load(unit: Unit) -> Coroutine[Any, Any, Sequence[Row]]:
             return unit.fetch(files.LOAD_FILES, owned(owner, ids=unit.dialect.array(ids)))
 
         found = {row[0]: row for row in await self._read("load_files", load)}

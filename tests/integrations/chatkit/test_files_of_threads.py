@@ -82,6 +82,25 @@ async def test_a_message_tried_again_meets_the_same_file(site: Site, ann: Contex
     assert len((await site.chat.for_user("ann").load_thread_attachments(thread_id)).data) == 1
 
 
+@IN_FILES
+async def test_a_message_cancelled_anywhere_is_stored_whole_or_found_again_by_a_retry(site: Site, ann: Context) -> None:
+    id = await site.upload(ann)
+    await site.new_thread(ann, id)
+    store = site.server.store
+    for turns in range(0, 120, 6):
+        thread_id = await site.new_thread(ann)
+        item = message(thread_id, FileAttachment(id=id, name="a.png", mime_type="image/png"))
+        writing = asyncio.create_task(store.add_thread_item(thread_id, item, ann))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing])
+        await asyncio.create_task(store.add_thread_item(thread_id, item, ann))
+        assert [each.type for each in await site.shown(ann, thread_id)] == ["image"]
+        assert len((await site.chat.for_user("ann").load_thread_attachments(thread_id)).data) == 1
+    assert len(await site.sweep()) == 1
+
+
 async def test_two_messages_at_once_in_two_threads_do_not_share_a_record(site: Site, ann: Context) -> None:
     id = await site.upload(ann)
     first, second = await asyncio.gather(site.new_thread(ann, id), site.new_thread(ann, id))
