@@ -12,7 +12,7 @@ help: ## list the verbs
 
 setup: .venv/.dev ## make the environment for development in .venv
 
-demo: .venv/.demo ## hold two conversations over HTTP, reopen the file, print what was kept
+demo: .venv/.demo ## hold two conversations with files over HTTP, reopen the store, print what was kept
 	@$(BIN)/python -m examples.demo
 
 serve: .venv/.demo ## run the example ChatKit server until Ctrl-C

@@ -1,7 +1,7 @@
-"""Two people chat with the example server; then everything is closed, opened anew and read back from the file.
+"""Two people chat with the example server; then everything is closed, opened anew and read back.
 
-What is printed on standard output comes from the reopened store alone. It is compared with what was streamed over
-HTTP before it is printed: a difference is an error, and the exit status says so.
+What is printed on standard output comes from the reopened store alone. It is compared with what went over HTTP
+before it is printed: a difference is an error, and the exit status says so.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,22 @@ import httpx
 from chatkit.types import ThreadItem
 from pydantic import TypeAdapter
 
-from chatstore import ChatStoreError, NotFoundError, UserStore, open_store
+from chatstore import ChatStore, ChatStoreError, NotFoundError, UserStore
 from chatstore.integrations.chatkit import ChatKitStore
-from examples.visitor import Visitor
+from examples.chatkit_server.files import open_with_files
+from examples.made_files import RECORDING_BYTES, picture, recording
+from examples.visitor import File, Visitor
 
 DATABASE = Path("demo.db").resolve()
+FILES = Path("demo.files").resolve()
+URL, BLOBS = f"sqlite:///{DATABASE}", FILES.as_uri()
 SECONDS = 60
 
 _ITEM: TypeAdapter[Any] = TypeAdapter(ThreadItem)
 
 
 class DemoError(Exception):
-    """What was read back is not what was streamed, or there was nothing to read."""
+    """What was read back is not what was sent and streamed, or there was nothing to read."""
 
 
 async def ann_chats(ann: Visitor) -> None:
@@ -41,6 +46,13 @@ async def ann_chats(ann: Visitor) -> None:
     await ann.say("What time is it?")
     await ann.answer_tool({"time": "10:32", "zone": "Europe/Lisbon"})
     await ann.rename("A weekend in Lisbon")
+    heard = await ann.upload("waves.wav", "audio/wav", RECORDING_BYTES, recording())
+    seen = await ann.upload("sunset.png", "image/png", len(picture()), only(picture()))
+    await ann.say("This is what the sea sounded like, and what it looked like.", [heard, seen])
+
+
+async def only(block: bytes) -> AsyncIterator[bytes]:
+    yield block
 
 
 async def ben_chats(ben: Visitor) -> None:
@@ -54,7 +66,7 @@ async def ben_chats(ben: Visitor) -> None:
 @contextmanager
 def serving() -> Iterator[str]:
     """Run the example server in a process of its own and yield its address; afterwards it has closed its store."""
-    command = [sys.executable, "-m", "examples.chatkit_server", "--port", "0", "--url", f"sqlite:///{DATABASE}"]
+    command = [sys.executable, "-m", "examples.chatkit_server", "--port", "0", "--url", URL, "--blobs", BLOBS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -74,6 +86,9 @@ async def hold_conversations(address: str) -> list[Visitor]:
         await asyncio.gather(ann_chats(ann), ben_chats(ben))
         if await ben.status_of(ann.thread_id) != 404:
             raise DemoError("the server shows Ben a conversation of Ann's")
+        for file in ann.files:
+            if await ben.statuses_of_file(file.id) != {404}:
+                raise DemoError("the server shows Ben a file of Ann's")
     return [ann, ben]
 
 
@@ -92,13 +107,49 @@ async def read_back(store: ChatKitStore, visitor: Visitor) -> tuple[str | None, 
     expect("title", thread.title, visitor.title)
     expect("number of items", len(items), len(visitor.items))
     for item, streamed in zip(items, visitor.items.values(), strict=True):
-        expect(f"item {item.id}", item, _ITEM.validate_python(streamed))
+        expect(f"item {item.id}", without_previews(item), without_previews(_ITEM.validate_python(streamed)))
     return thread.title, items
 
 
-def expect(what: str, kept: object, streamed: object) -> None:
-    if kept != streamed:
-        raise DemoError(f"{what}: streamed {streamed!r}, but kept {kept!r}")
+def without_previews(item: Any) -> Any:
+    """Return an item without the URLs of its images, which are others each time they are loaded."""
+    if item.type != "user_message":
+        return item
+    plain = [file.model_copy(update={"preview_url": ""}) for file in item.attachments]
+    return item.model_copy(update={"attachments": plain})
+
+
+async def read_file_back(store: ChatStore, visitor: Visitor, sent: File) -> list[str]:
+    """Return what there is to print of a file, having compared it with what was sent."""
+    mine = store.for_user(visitor.user)
+    record = await mine.load_attachment(sent.id)
+    expect(f"thread of {sent.name}", record.thread_id, visitor.thread_id)
+    digest, size = sha256(), 0
+    async with mine.open_attachment(record.id) as chunks:
+        async for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+    kept = File(record.id, record.name, record.mime_type, size, digest.hexdigest())
+    expect(f"file {sent.name}", kept, sent)
+    place = await place_of(store, mine, kept)
+    return [
+        *paragraph("file", f"{kept.name}, {kept.mime_type}, {kept.size:,} bytes: equal to what was sent"),
+        f"{'':13}SHA-256 {kept.sha256}",
+        f"{'':13}in {place}",
+    ]
+
+
+async def place_of(store: ChatStore, mine: UserStore, file: File) -> Path:
+    """Return which file the bytes are in; its name is the end of their key, and has nothing of what they are called."""
+    key = (await store.store.load_file(file.id, owner=mine.owner)).key
+    (place,) = FILES.rglob(key.rpartition("/")[2])
+    expect(f"size on disk of {file.name}", place.stat().st_size, file.size)
+    return place.relative_to(FILES.parent)
+
+
+def expect(what: str, kept: object, sent: object) -> None:
+    if kept != sent:
+        raise DemoError(f"{what}: over HTTP it was {sent!r}, but kept is {kept!r}")
 
 
 async def not_found(loading: Any) -> bool:
@@ -110,36 +161,51 @@ async def not_found(loading: Any) -> bool:
 
 
 async def sees_nothing_of(me: UserStore, other: Visitor) -> bool:
-    """Try every way to somebody else's conversation: the list, and the exact ids."""
+    """Try every way to somebody else's conversation and files: the list, and the exact ids."""
     listed = [thread.id for thread in (await me.load_threads(limit=1000)).data]
     return (
         other.thread_id not in listed
         and await not_found(me.load_thread(other.thread_id))
         and await not_found(me.load_thread_items(other.thread_id))
         and await not_found(me.load_item(other.thread_id, next(iter(other.items))))
+        and all([await not_found(me.load_attachment(file.id)) for file in other.files])
+        and all([await not_found(first_chunk(me, file)) for file in other.files])
     )
+
+
+async def first_chunk(me: UserStore, file: File) -> bytes:
+    async with me.open_attachment(file.id) as chunks:
+        return await anext(chunks)
 
 
 async def report(visitors: list[Visitor]) -> list[str]:
     """Open the store anew and return what there is to print."""
     lines: list[str] = []
-    async with open_store(f"sqlite:///{DATABASE}") as store:
+    async with open_with_files(URL, BLOBS, "http://127.0.0.1") as store:
         for visitor in visitors:
             title, items = await read_back(ChatKitStore(store), visitor)
             lines += conversation(visitor.user, title, items)
+            for sent in visitor.files:
+                lines += await read_file_back(store, visitor, sent)
+            lines.append("")
         for me, other in zip(visitors, reversed(visitors), strict=True):
             if not await sees_nothing_of(store.for_user(me.user), other):
                 raise DemoError(f"{me.user} can see something of {other.user}")
-            lines.append(f"{me.user} asks for the conversation of {other.user} by its exact id: not found.")
+            lines.append(f"{me.user} asks for {everything_of(other)} by exact ids: not found.")
     size = sum(place.stat().st_size for place in database_files())
-    return [*lines, "", f"All of this was read back from {DATABASE} ({size / 1024:.0f} KiB) after the server was gone."]
+    places = f"{DATABASE} ({size / 1024:.0f} KiB) and {FILES}"
+    return [*lines, "", f"All of this was read back from {places} after the server was gone."]
+
+
+def everything_of(visitor: Visitor) -> str:
+    return " and ".join([f"the conversation of {visitor.user}", *(file.name for file in visitor.files)])
 
 
 def conversation(user: str, title: str | None, items: list[Any]) -> list[str]:
     kinds = Counter(item.type for item in items)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     told = [line for item in items for line in paragraph(*speech(user, item))]
-    return [bold(f"{user}: {title}"), *told, quiet(f"  {len(items)} items: {counts}"), ""]
+    return [bold(f"{user}: {title}"), *told, quiet(f"  {len(items)} items: {counts}")]
 
 
 def speech(user: str, item: Any) -> tuple[str, str]:
@@ -182,14 +248,19 @@ def database_files() -> list[Path]:
 async def main() -> None:
     for place in database_files():
         place.unlink()
+    shutil.rmtree(FILES, ignore_errors=True)
     with serving() as address:
         print(f"Two people chat with {address} ...", file=sys.stderr)
         visitors = await hold_conversations(address)
     print(*await report(visitors), sep="\n")
 
 
-if __name__ == "__main__":
+def run() -> None:
     try:
         asyncio.run(asyncio.wait_for(main(), SECONDS))
     except (DemoError, ChatStoreError, httpx.HTTPError, TimeoutError) as error:
         sys.exit(f"The demo failed: {error or type(error).__name__}")
+
+
+if __name__ == "__main__":
+    run()

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import uvicorn
 
-from chatstore import open_store
 from examples.chatkit_server.app import create_app
+from examples.chatkit_server.files import open_with_files
 
 
 def _listen(port: int | None) -> socket.socket:
@@ -25,22 +25,28 @@ def _listen(port: int | None) -> socket.socket:
     raise SystemExit(f"Port {port} cannot be used: {refusal.strerror}")
 
 
+def _address(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
 class _Server(uvicorn.Server):
     """Says where it is once it answers."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or []:
-            print(f"http://127.0.0.1:{listener.getsockname()[1]}/  (stop with Ctrl+C)", flush=True)
+            print(f"{_address(listener)}  (stop with Ctrl+C)", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.chatkit_server", description=__doc__)
     parser.add_argument("--url", default="sqlite:///chat.db", help="where conversations are kept (%(default)s)")
+    parser.add_argument("--blobs", default="file:./chat.files", help="where files are kept, or sql (%(default)s)")
     parser.add_argument("--port", type=int, help="0 picks a free one (8000, or a free one if that is taken)")
     options = parser.parse_args()
     with _listen(options.port) as listener, suppress(KeyboardInterrupt):
-        config = uvicorn.Config(create_app(open_store(options.url)), log_level="warning", timeout_graceful_shutdown=3)
+        app = create_app(open_with_files(options.url, options.blobs, _address(listener)))
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
         asyncio.run(_Server(config).serve([listener]))
 
 

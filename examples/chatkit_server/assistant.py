@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 from agents import Agent, RunConfig, RunContextWrapper, Runner, StopAtTools, function_tool
-from chatkit.agents import AgentContext, ClientToolCall, simple_to_agent_input, stream_agent_response
+from chatkit.agents import AgentContext, ClientToolCall, ThreadItemConverter, stream_agent_response
 from chatkit.types import (
     ThreadItem,
     ThreadItemReplacedEvent,
@@ -65,10 +65,11 @@ def finish_card(sender: WidgetItem, payload: Any) -> ThreadItemReplacedEvent:
 
 
 def title_of(message: UserMessageItem | None) -> str | None:
-    """Return the beginning of a message as the title of its thread."""
+    """Return the beginning of a message, or the names of its files, as the title of its thread."""
     if message is None:
         return None
-    text = " ".join(part.text for part in message.content if isinstance(part, UserMessageTextContent))
+    said = [part.text for part in message.content if isinstance(part, UserMessageTextContent)]
+    text = " ".join(said or [file.name for file in message.attachments])
     return " ".join(text.replace("\0", " ").split())[:60] or None
 
 
@@ -101,11 +102,12 @@ _assistant = Agent[_Context](
 """Give ``model`` the name of a real model and this agent is a real one."""
 
 
-async def answer(context: _Context, conversation: Sequence[ThreadItem]) -> AsyncIterator[ThreadStreamEvent]:
+async def answer(
+    context: _Context, conversation: Sequence[ThreadItem], reader: ThreadItemConverter
+) -> AsyncIterator[ThreadStreamEvent]:
     """Let the agent answer the end of a conversation; the agent stops when the listener does."""
-    result = Runner.run_streamed(
-        _assistant, await simple_to_agent_input(conversation), context=context, run_config=_OFFLINE
-    )
+    given = await reader.to_agent_input(conversation)
+    result = Runner.run_streamed(_assistant, given, context=context, run_config=_OFFLINE)
     queue: asyncio.Queue[ThreadStreamEvent | None] = asyncio.Queue()
     # In a task of its own: a cancellation inside stream_agent_response would leave its inner tasks behind.
     listening = asyncio.create_task(_listen(stream_agent_response(context, result), queue))

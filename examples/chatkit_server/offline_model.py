@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+from base64 import b64decode
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from itertools import cycle
 from typing import Any
 from uuid import uuid4
@@ -52,6 +54,8 @@ def _reply(conversation: list[TResponseInputItem]) -> Any:
     last: Any = conversation[-1]
     if last.get("type") == "function_call_output":
         return _say(_after_tool(str(last["output"])))
+    if seen := [_seen(part) for part in _files(conversation)]:
+        return _say(" ".join([next(_OPENINGS), *seen]))
     question = _question(conversation)
     if wanted := _asks(question, r"^show me (.*?)[\s.!?]*$"):
         return _call("show_card", subject=wanted[1])
@@ -69,7 +73,27 @@ def _asks(question: str, for_what: str) -> re.Match[str] | None:
 def _question(conversation: list[TResponseInputItem]) -> str:
     last: Any = conversation[-1]
     content = last.get("content", "")
-    return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
+    return content if isinstance(content, str) else str(content[0].get("text", ""))
+
+
+def _files(conversation: list[TResponseInputItem]) -> list[dict[str, Any]]:
+    """Return the files of the last message: the parts of it that follow what was said."""
+    last: Any = conversation[-1]
+    return last["content"][1:] if isinstance(last.get("content"), list) else []
+
+
+def _seen(part: dict[str, Any]) -> str:
+    """Return what is to be said of a file by somebody who was given its bytes, or a sentence about it."""
+    url = part.get("image_url") or part.get("file_data")
+    if url is None:
+        return str(part["text"])
+    data = b64decode(url.partition(",")[2])
+    return fingerprint(part.get("filename", "The image"), len(data), sha256(data).hexdigest())
+
+
+def fingerprint(name: str, size: int, digest: str) -> str:
+    """Return a sentence about a file that only somebody can say who has read it."""
+    return f"{name} has {size:,} bytes, and its SHA-256 begins with {digest[:12]}."
 
 
 def _after_tool(output: str) -> str:

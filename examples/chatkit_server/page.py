@@ -1,4 +1,4 @@
-"""The page at ``/``: one file that loads nothing from elsewhere, and says so to the browser."""
+"""The page at ``/``: sent as one file that loads nothing from elsewhere, and says so to the browser."""
 
 import re
 from base64 import b64encode
@@ -8,7 +8,18 @@ from pathlib import Path
 from fastapi import Response
 from fastapi.responses import HTMLResponse
 
-_PAGE = Path(__file__).with_name("page.html").read_text("utf-8")
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+_SCRIPT = '"use strict";\n' + _read("page_files.js") + _read("page.js")
+
+_PAGE = (
+    _read("page.html")
+    .replace("<style></style>", f"<style>\n{_read('page.css')}</style>")
+    .replace("<script></script>", f"<script>\n{_SCRIPT}</script>")
+)
 
 
 def _hash_of(tag: str) -> str:

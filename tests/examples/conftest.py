@@ -5,23 +5,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from client import Client
 from devtools import Tab, chromium
 from running import Running, Serve
+from steps import enter
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
 def _serving(database: Path) -> Iterator[Running]:
-    command = [sys.executable, "-m", "examples.chatkit_server", "--port", "0", "--url", f"sqlite:///{database}"]
+    files = database.with_name("files")
+    command = [sys.executable, "-m", "examples.chatkit_server", "--port", "0"]
+    command += ["--url", f"sqlite:///{database}", "--blobs", files.as_uri()]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().split(" ")[0]
             assert address.startswith("http://127.0.0.1:"), "the example server did not start"
-            yield Running(address, database, process.pid)
+            yield Running(address, database, files, process.pid)
         finally:
             process.terminate()
 
@@ -36,6 +41,13 @@ def serving() -> Serve:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with _serving(tmp_path_factory.mktemp("example") / "chat.db") as running:
         yield running
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    client = Client(server.address, f"user-{uuid4().hex}")
+    with client.http:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +67,10 @@ def tab(_chromium: Tab, server: Running) -> Iterator[Tab]:
     tab.complaints.clear()
     yield tab
     assert tab.complaints == []
+
+
+@pytest.fixture
+def user(tab: Tab) -> str:
+    user = f"user-{uuid4().hex[:12]}"
+    enter(tab, user)
+    return user

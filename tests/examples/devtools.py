@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Tab:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._calls = 0
+        self._chooser: int | None = None
+        self._downloads: dict[str, str] = {}
         self.complaints: list[str] = []
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
@@ -64,6 +66,10 @@ class Tab:
             self.complaints.append(str(message["params"]["exceptionDetails"]))
         if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
             self.complaints.append(message["params"]["entry"]["text"])
+        if message.get("method") == "Page.fileChooserOpened":
+            self._chooser = message["params"]["backendNodeId"]
+        if message.get("method") == "Browser.downloadProgress":
+            self._downloads[message["params"]["guid"]] = message["params"]["state"]
         return message
 
     def open(self, address: str) -> None:
@@ -111,6 +117,31 @@ class Tab:
         text = {"text": "\r"} if key == "Enter" else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=code)
+
+    def choose(self, open_dialog: Callable[[], None], *files: Path) -> None:
+        """Do what opens the browser's own dialog, and choose files in it."""
+        self._chooser = None
+        self.call("Page.setInterceptFileChooserDialog", enabled=True)
+        open_dialog()
+        while self._chooser is None:
+            self._next()
+        self.call("DOM.setFileInputFiles", files=[str(file) for file in files], backendNodeId=self._chooser)
+
+    def download(self, selector: str, folder: Path) -> Path:
+        """Click on what downloads a file, and return it once it is there."""
+        self._downloads.clear()
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder), eventsEnabled=True)
+        self.click(selector)
+        while "completed" not in self._downloads.values():
+            assert "canceled" not in self._downloads.values()
+            self._next()
+        (file,) = folder.iterdir()
+        return file
+
+    def slow_down(self, bytes_per_second: int) -> None:
+        """Let bytes go up slowly, or, with -1, as fast as they can."""
+        speed = {"downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+        self.call("Network.emulateNetworkConditions", offline=False, latency=0, **speed)
 
     def look(self, width: int, height: int, scheme: str) -> None:
         """Change the size of the window and the person's preference for light or dark; nothing moves by itself."""

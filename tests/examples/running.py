@@ -15,7 +15,12 @@ class Running:
 
     address: str
     database: Path
+    files: Path
     pid: int
+
+    def contents(self) -> list[bytes]:
+        """Return the bytes of every file that it keeps."""
+        return [file.read_bytes() for file in self.files.rglob("*") if file.is_file()]
 
 
 Serve: TypeAlias = Callable[[Path], AbstractContextManager[Running]]
