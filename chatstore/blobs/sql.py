@@ -26,7 +26,7 @@ _ABANDONED = timedelta(hours=1) // timedelta(microseconds=1)
 """After how long without a new chunk an upload is taken for one that was killed."""
 
 _LONGEST_PAUSE = _ABANDONED // 2
-"""After how long an upload may no longer end: its chunks must not go while the blob's row is written."""
+"""After how long without a new chunk an upload may not end: some might be going while the blob's row is written."""
 
 _NO_NUMBER = -1
 
@@ -76,7 +76,10 @@ _READ = (
 
 _DELETE = "DELETE FROM {blobs} WHERE key = :key"
 
-_COUNT = "SELECT count(*), {now} - max(written) FROM {chunks} WHERE key = :key AND number = :number"
+_PAUSES = (
+    "SELECT count(*), coalesce(max(pause), 0) FROM (SELECT lead(written, 1, {now}) OVER (ORDER BY start) - written"
+    " AS pause FROM {chunks} WHERE key = :key AND number = :number) AS pauses"
+)
 
 _LIST = (
     "SELECT key, size, sha256, modified FROM {blobs} WHERE key > :after AND key >= :prefix AND key < :beyond"
@@ -225,8 +228,8 @@ class SQLBlobs:
 
 async def _publish(unit: Unit, key: str, number: int, meter: Meter, *, if_absent: bool) -> BlobInfo:
     values = {"key": key, "number": number, "size": meter.size, "sha256": meter.sha256}
-    ((count, pause),) = await unit.fetch(_COUNT, values)
-    if count != -(-meter.size // CHUNK_BYTES) or (pause or 0) > _LONGEST_PAUSE:
+    ((count, longest_pause),) = await unit.fetch(_PAUSES, values)
+    if count != -(-meter.size // CHUNK_BYTES) or longest_pause > _LONGEST_PAUSE:
         raise UnavailableError(f"put: the upload of blob {key!r} paused for too long; put it again")
     stored: Sequence[Row] = ()
     while not stored:  # what was in the way of the insert may be deleted before it is locked
