@@ -174,7 +174,7 @@ class Attachments:
                 await self._ready(attachment_id, owner)  # unless it was deleted since
                 raise IntegrityError(f"open_attachment: the bytes of {attachment_id!r} are missing") from error
             whole = start == 0 and end is None
-            yield _verified(chunks, record.attachment) if whole else chunks
+            yield _verified(chunks, record.attachment) if whole else _complete(chunks, record.attachment, start, end)
 
     async def record(self, attachment_id: str, *, owner: Owner) -> FileRecord:
         """Return the record of a ready attachment; raise ``NotFoundError`` as :meth:`open` does."""
@@ -295,6 +295,19 @@ async def _verified(chunks: AsyncIterator[bytes], attachment: Attachment) -> Asy
         raise IntegrityError(f"open_attachment: the bytes of attachment {attachment.id!r} are damaged")
     if held:
         yield held
+
+
+async def _complete(
+    chunks: AsyncIterator[bytes], attachment: Attachment, start: int, end: int | None
+) -> AsyncIterator[bytes]:
+    """Yield a range; fewer bytes than it has are damage, which its reader could not tell from the file's end."""
+    size = attachment.size or 0
+    left = max(0, min(size, size if end is None else end) - start)
+    async for chunk in chunks:
+        left -= len(chunk)
+        yield chunk
+    if left:
+        raise IntegrityError(f"open_attachment: the bytes of attachment {attachment.id!r} are damaged")
 
 
 def _guess_type(name: object) -> str:

@@ -53,7 +53,7 @@ async def upload(chat: ChatStore, user: UserStore, attachment_id: str, data: byt
 
 async def unfinished(chat: ChatStore, folder: Path) -> int:
     """Count what uploads that never ended have left: chunks in the database, temporary files in the folder."""
-    ((chunks,),) = await _statement(
+    ((chunks,),) = await statement(
         chat,
         "SELECT count(*) FROM {chunks} AS c"
         " WHERE NOT EXISTS (SELECT 1 FROM {blobs} AS b WHERE b.key = c.key AND b.number = c.number)",
@@ -63,7 +63,7 @@ async def unfinished(chat: ChatStore, folder: Path) -> int:
 
 async def usage(chat: ChatStore, owner: Owner) -> tuple[int, int]:
     """Return the files and bytes that an owner is charged for."""
-    rows = await _statement(
+    rows = await statement(
         chat,
         "SELECT files, bytes FROM {usage} WHERE tenant = :tenant AND user_id = :user_id",
         tenant=owner.tenant,
@@ -75,15 +75,15 @@ async def usage(chat: ChatStore, owner: Owner) -> tuple[int, int]:
 async def pass_time(chat: ChatStore, folder: Path, days: int = 9) -> None:
     """Let everything be as if days had passed: what waits for its time, and the age of what never ended."""
     values = {"time": timedelta(days=days) // timedelta(microseconds=1)}
-    await _statement(chat, "UPDATE {attachments} SET expires = expires - :time", **values)
-    await _statement(chat, "UPDATE {deletions} SET due = due - :time", **values)
-    await _statement(chat, "UPDATE {chunks} SET written = written - :time", **values)
+    await statement(chat, "UPDATE {attachments} SET expires = expires - :time", **values)
+    await statement(chat, "UPDATE {deletions} SET due = due - :time", **values)
+    await statement(chat, "UPDATE {chunks} SET written = written - :time", **values)
     for path in folder.glob(".tmp/*"):
         moment = path.stat().st_mtime - timedelta(days=days).total_seconds()
         os.utime(path, (moment, moment))
 
 
-async def _statement(chat: ChatStore, template: str, **values: Any) -> Any:
+async def statement(chat: ChatStore, template: str, **values: Any) -> Any:
     store: Any = chat.store
     return await store.database.units.write("test", lambda unit: unit.fetch(template, values))
 
