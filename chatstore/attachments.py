@@ -35,6 +35,9 @@ from chatstore.streams import Meter, chunks_of
 PENDING = timedelta(hours=24)
 """How long an upload may take before its record is swept."""
 
+_LARGEST = 2**50
+"""More bytes than any blob store takes, and few enough for databases to add up."""
+
 _TYPES = mimetypes.MimeTypes()
 """Python's own table: the module's function reads the machine's, on first use and in the event loop."""
 
@@ -248,6 +251,8 @@ class Attachments:
             raise InvalidInputError("size: must be an int of 0 or more")
         if size is not None and self._limits.file_bytes is not None and size > self._limits.file_bytes:
             raise _too_large(self._limits.file_bytes)
+        if size is not None and size > _LARGEST:
+            raise InvalidInputError(f"size: must be at most {_LARGEST:,} bytes")
 
 
 class _Upload:

@@ -154,7 +154,7 @@ class Steps:
 
 
 async def _run(job: dict[str, Any], steps: Steps) -> None:
-    options = {"signing_keys": KEYS, "public_url": "https://chat.example/files"}
+    options: dict[str, Any] = {"signing_keys": KEYS, "public_url": "https://chat.example/files"}
     async with open_store(job["url"], blobs=job["blobs"], **options) as chat:
         user = chat.for_user(job["user"])
         await user.add_attachment("kept.bin", b"kept")

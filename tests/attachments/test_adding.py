@@ -227,7 +227,18 @@ async def test_thirty_two_uploads_at_once_never_exceed_the_limits_and_give_back_
     await _assert_room(chat, Limits(owner_files=len(ready) + 1, owner_bytes=total + 10))
 
 
-HOSTILE = ["../../etc/passwd", "C:\\con", "a/b", "%2e%2e%2f", "'; DROP TABLE x", "\u202egnp.exe", "📎" * 1000, "", "."]
+HOSTILE = [
+    "../../etc/passwd",
+    "C:\\con",
+    "a/b",
+    "%2e%2e%2f",
+    "'; DROP TABLE x",
+    "\u202egnp.exe",
+    "📎" * 1000,
+    "",
+    ".",
+    'a\r\nX-Evil: "1"',
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
