@@ -177,7 +177,7 @@ class Attachments:
                 await self._ready(attachment_id, owner)  # unless it was deleted since
                 raise IntegrityError(f"open_attachment: the bytes of {attachment_id!r} are missing") from error
             whole = start == 0 and end is None
-            yield _verified(chunks, record.attachment) if whole else _complete(chunks, record.attachment, start, end)
+            yield _verified(chunks, record.attachment) if whole else _counted(chunks, record.attachment, start, end)
 
     async def record(self, attachment_id: str, *, owner: Owner) -> FileRecord:
         """Return the record of a ready attachment; raise ``NotFoundError`` as :meth:`open` does."""
@@ -302,7 +302,7 @@ async def _verified(chunks: AsyncIterator[bytes], attachment: Attachment) -> Asy
         yield held
 
 
-async def _complete(
+async def _counted(
     chunks: AsyncIterator[bytes], attachment: Attachment, start: int, end: int | None
 ) -> AsyncIterator[bytes]:
     """Yield a range; fewer bytes than it has are damage, which its reader could not tell from the file's end."""

@@ -39,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except ChatStoreError as error:
+        _clear_line()
         print(f"chatstore: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        _clear_line()
         print("chatstore: stopped; run it again to go on", file=sys.stderr)
         return 130
     return code
@@ -116,14 +118,18 @@ class _Progress:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._pause
-        print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr)
-        sys.stderr.flush()
+        _clear_line()
+        print(text, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def print(self, text: str) -> None:
         """Print a line of the result, in place of the line that counts."""
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        _clear_line()
         print(text, flush=True)
+
+
+def _clear_line() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -138,8 +144,12 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 async def _swept(store: ChatStore, grace: timedelta, progress: _Progress) -> Swept:
+    def show(swept: Swept) -> None:
+        deleted = swept.deleted_blobs + swept.orphans
+        progress.show(f"{deleted:,} blobs deleted, {swept.failed_deletions:,} could not be")
+
     async with store:
-        return await store.admin().sweep(grace=grace, progress=lambda swept: progress.show(_sum(swept)))
+        return await store.admin().sweep(grace=grace, progress=show)
 
 
 def _sum(swept: Swept) -> str:

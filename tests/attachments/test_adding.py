@@ -8,6 +8,7 @@ import io
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from inspecting import BIG, HeldSource, content, findings, keys, sweep, usage
 
 from chatstore import open_store
 from chatstore.assembly import ChatStore
-from chatstore.errors import ConfigurationError, InvalidInputError, LimitError, NotFoundError
+from chatstore.errors import ConfigurationError, InvalidInputError, LimitError, NotFoundError, UnavailableError
 from chatstore.models import Attachment
 from chatstore.protocols import BlobSource, Limits
 from chatstore.users import UserStore
@@ -94,6 +95,24 @@ async def test_nothing_is_left_of_a_source_that_fails(chat: ChatStore) -> None:
     with pytest.raises(RuntimeError, match="went away"):
         await chat.for_user("ann").add_attachment("a.bin", _fails())
     await _assert_nothing_left(chat)
+
+
+async def test_an_error_stays_what_it_is_when_the_store_is_away_for_its_undoing(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = open_chat(limits=Limits(owner_files=1))
+    user = chat.for_user("ann")
+    monkeypatch.setattr("chatstore.attachments.PENDING", timedelta(0))
+
+    async def away(*given: Any, **options: Any) -> None:
+        raise UnavailableError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chat.store, "delete_attachment", away)
+        with pytest.raises(RuntimeError, match="went away"):
+            await user.add_attachment("a.bin", _fails())
+    assert (await sweep(chat)).expired_uploads == 1
+    assert (await user.add_attachment("a.bin", BIG)).state == "ready"
 
 
 async def test_an_endless_source_is_stopped_at_the_limit(open_chat: Open) -> None:
