@@ -22,7 +22,7 @@ from chatstore import open_store
 from chatstore.assembly import ChatStore
 from chatstore.owners import Owner
 
-ROUNDS = int(os.environ.get("CHATSTORE_KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("CHATSTORE_KILL_ROUNDS", "4"))
 """How many times a process is killed at random, and at how many steps of each scenario: 200 is all of them."""
 
 STEPS = 1 if ROUNDS < 10 else ROUNDS
@@ -45,28 +45,26 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
     """Where records and bytes are that outlive a process."""
     store, blobs = request.param
     url = request.getfixturevalue(f"{store}_url")
-    return url, request.getfixturevalue("s3_url") if blobs == "s3" else {"file": f"file:{tmp_path}/blobs"}.get(
-        blobs, blobs
-    )
+    if blobs == "s3":
+        return url, request.getfixturevalue("s3_url")
+    return url, f"file:{tmp_path}/blobs" if blobs == "file" else blobs
 
 
 @pytest.mark.timeout(120 + 20 * STEPS)
 async def test_a_process_killed_at_a_step_leaves_nothing_half_done(places: tuple[str, str], tmp_path: Path) -> None:
     url, blobs = places
-    killed = 0
-    with _forking() as run:
-        async with open_store(url, blobs=blobs) as chat:
-            for name in SCENARIOS:
-                if name == "add in parts" and not blobs.startswith("s3:"):
-                    continue
+    names = [name for name in SCENARIOS if name != "add in parts" or blobs.startswith("s3:")]
+    ends: list[int] = []
+    async with open_store(url, blobs=blobs) as chat:
+        with _forking() as run:
+            for name in names:
                 job = {"url": url, "blobs": blobs, "scenario": name, "user": "ann"}
                 for step in await _steps(run, job):
                     ended = await asyncio.to_thread(run, {**job, "step": step})
-                    assert ended["status"] in (0, KILLED), job
-                    killed += ended["status"] == KILLED
-                    await _check(chat, tmp_path / "blobs", f"{name}, step {step}")
-    assert killed
-    print(f"{killed} processes were killed")  # noqa: T201
+                    ends.append(ended["status"])
+                    await _check(chat, tmp_path / "blobs", f"{name}, step {step}", ended["status"] == 0)
+    assert set(ends) <= {0, KILLED}
+    assert KILLED in ends
 
 
 async def _steps(run: Run, job: dict[str, Any]) -> list[int]:
@@ -79,7 +77,7 @@ async def _steps(run: Run, job: dict[str, Any]) -> list[int]:
     return random.sample(steps, min(STEPS, len(steps)))
 
 
-async def _check(chat: ChatStore, folder: Path, when: str) -> None:
+async def _check(chat: ChatStore, folder: Path, when: str, is_done: bool) -> None:
     """Whatever was begun is whole or gone, once its time is over; what was there before is there; then clear up."""
     assert {finding.kind for finding in await findings(chat)} <= {"orphan"}, when
     await pass_time(chat, folder)
@@ -89,7 +87,9 @@ async def _check(chat: ChatStore, folder: Path, when: str) -> None:
     files = await chat.store.list_files(after=None, limit=1000)
     assert sorted(await keys(chat)) == sorted({record.key for _, record in files}), when
     mine = [record.attachment for owner, record in files if owner == Owner("ann")]
-    assert [one.name for one in mine].count("kept.bin") == 1, when
+    names = sorted(one.name for one in mine)
+    assert names in (["kept.bin"], ["a.bin", "kept.bin"], ["a.bin", "a.bin", "kept.bin"]), when
+    assert not is_done or when.startswith(("delete", "sweep")) == (names == ["kept.bin"]), when
     assert await usage(chat, Owner("ann")) == (len(mine), sum(one.size or 0 for one in mine)), when
     for owner, record in files:
         await chat.store.delete_attachment(record.attachment.id, owner=owner)
