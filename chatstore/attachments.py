@@ -35,8 +35,8 @@ from chatstore.streams import Meter, chunks_of
 PENDING = timedelta(hours=24)
 """How long an upload may take before its record is swept."""
 
-_LARGEST = 2**50
-"""More bytes than any blob store takes, and few enough for databases to add up."""
+MAX_SIZE = 5 * 1024**4
+"""The largest file that S3 takes; sums of sizes stay within what a database counts to."""
 
 _TYPES = mimetypes.MimeTypes()
 """Python's own table: the module's function reads the machine's, on first use and in the event loop."""
@@ -247,12 +247,10 @@ class Attachments:
         family, slash, _ = kind.partition("/")
         if types is not None and not types & {kind, f"{family}{slash}*"}:
             raise LimitError(f"mime_type: files of type {kind!r} are not allowed", "types")
-        if size is not None and (type(size) is not int or size < 0):
-            raise InvalidInputError("size: must be an int of 0 or more")
+        if size is not None and (type(size) is not int or not 0 <= size <= MAX_SIZE):
+            raise InvalidInputError(f"size: must be an int of 0 to {MAX_SIZE:,}")
         if size is not None and self._limits.file_bytes is not None and size > self._limits.file_bytes:
             raise _too_large(self._limits.file_bytes)
-        if size is not None and size > _LARGEST:
-            raise InvalidInputError(f"size: must be at most {_LARGEST:,} bytes")
 
 
 class _Upload:

@@ -10,6 +10,7 @@ import pytest
 from inspecting import BIG, content, keys, record, sweep, upload
 
 from chatstore.assembly import ChatStore
+from chatstore.attachments import MAX_SIZE
 from chatstore.errors import InvalidInputError, LimitError, NotFoundError
 from chatstore.protocols import Limits
 from chatstore.users import UserStore
@@ -58,7 +59,7 @@ async def test_a_type_that_the_limits_forbid_begins_nothing(open_chat: Open, mim
     await _assert_nothing_begun(chat, user)
 
 
-@pytest.mark.parametrize("size", [2**50 + 1, 2**63, 10**30], ids=["51 bits", "64 bits", "100 bits"])
+@pytest.mark.parametrize("size", [MAX_SIZE + 1, 2**63, 10**30], ids=["one too many", "64 bits", "100 bits"])
 async def test_a_size_that_nothing_has_is_refused(open_chat: Open, size: int) -> None:
     chat = open_chat(limits=Limits(file_bytes=None, owner_files=1))
     user = chat.for_user("ann")
