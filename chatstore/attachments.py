@@ -10,13 +10,20 @@ import hashlib
 import mimetypes
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 import anyio
 
-from chatstore.errors import ConflictError, IntegrityError, InvalidInputError, LimitError, NotFoundError
+from chatstore.errors import (
+    ChatStoreError,
+    ConflictError,
+    IntegrityError,
+    InvalidInputError,
+    LimitError,
+    NotFoundError,
+)
 from chatstore.ids import check_key, new_id
 from chatstore.links import Links, Upload, check_lifetime
 from chatstore.models import Attachment
@@ -133,9 +140,8 @@ class Attachments:
         record = await self._store.load_file(attachment_id, owner=owner)
         if record.attachment.state == "ready":
             raise ConflictError(f"receive: attachment {attachment_id!r} has its bytes already")
-        key = new_blob_key(owner)
-        async with _on_error(lambda: self._store.queue_deletion(key, owner=owner)):
-            return await self._fill(record, key, owner, source, record.declared_size if size is None else size, sha256)
+        size = record.declared_size if size is None else size
+        return await self._fill_anew(record, owner, source, size, sha256)
 
     async def complete(self, attachment_id: str, *, owner: Owner) -> Attachment:
         """Verify what a client uploaded by itself and turn its record ready; a second time is success.
@@ -146,14 +152,15 @@ class Attachments:
         record = await self._store.load_file(attachment_id, owner=owner)
         if record.attachment.state == "ready":
             return record.attachment
-        key = new_blob_key(owner)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(_on_error(lambda: self._store.queue_deletion(key, owner=owner)))
-            try:
-                chunks = await stack.enter_async_context(self._blobs.open(record.key))
-            except NotFoundError as error:
-                raise NotFoundError(f"complete_upload: nothing was uploaded for {attachment_id!r} yet") from error
-            return await self._fill(record, key, owner, chunks, record.declared_size, None)
+        try:
+            async with self._blobs.open(record.key) as chunks:
+                return await self._fill_anew(record, owner, chunks, record.declared_size, None)
+        except NotFoundError as error:
+            # somebody else may have completed it, and a sweep removed what this call was reading
+            now = await self._store.load_file(attachment_id, owner=owner)
+            if now.attachment.state == "ready":
+                return now.attachment
+            raise NotFoundError(f"complete_upload: nothing was uploaded for {attachment_id!r} yet") from error
 
     async def copy(self, attachment_id: str, *, thread_id: str, owner: Owner, id: str | None = None) -> Attachment:
         """Insert a record of the same bytes in another thread; raise as the store's ``copy_attachment`` does."""
@@ -183,7 +190,7 @@ class Attachments:
                 await self._ready(attachment_id, owner)  # unless it was deleted since
                 raise IntegrityError(f"open_attachment: the bytes of {attachment_id!r} are missing") from error
             whole = start == 0 and end is None
-            yield _verified(chunks, record.attachment) if whole else chunks
+            yield _verified(chunks, record.attachment) if whole else _counted(chunks, record.attachment, start, end)
 
     async def record(self, attachment_id: str, *, owner: Owner) -> FileRecord:
         """Return the record of a ready attachment; raise ``NotFoundError`` as :meth:`open` does."""
@@ -225,6 +232,15 @@ class Attachments:
         if record.attachment.state != "ready":
             raise NotFoundError(f"open_attachment: attachment {attachment_id!r} is not uploaded yet")
         return record
+
+    async def _fill_anew(
+        self, record: FileRecord, owner: Owner, source: BlobSource, size: int | None, sha256: str | None
+    ) -> Attachment:
+        """Put the bytes under a key that no record names until they are there: queued before, in case of a crash."""
+        key = new_blob_key(owner)
+        async with _on_error(lambda: self._store.queue_deletion(key, owner=owner)):
+            await self._store.queue_deletion(key, owner=owner, delay=PENDING)
+            return await self._fill(record, key, owner, source, size, sha256)
 
     async def _fill(
         self, record: FileRecord, key: str, owner: Owner, source: BlobSource, size: int | None, sha256: str | None
@@ -281,11 +297,11 @@ class _Upload:
 
 @asynccontextmanager
 async def _on_error(undo: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Undo what was begun, also when it was cancelled; the error goes on."""
+    """Undo what was begun, also when it was cancelled; the error goes on. What cannot be undone now is swept."""
     try:
         yield
     except BaseException:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), suppress(ChatStoreError):
             await undo()
         raise
 
@@ -301,6 +317,19 @@ async def _verified(chunks: AsyncIterator[bytes], attachment: Attachment) -> Asy
         raise IntegrityError(f"open_attachment: the bytes of attachment {attachment.id!r} are damaged")
     if held:
         yield held
+
+
+async def _counted(
+    chunks: AsyncIterator[bytes], attachment: Attachment, start: int, end: int | None
+) -> AsyncIterator[bytes]:
+    """Yield a range; fewer bytes than it has are damage, which its reader could not tell from the file's end."""
+    size = attachment.size or 0
+    left = max(0, min(size, size if end is None else end) - start)
+    async for chunk in chunks:
+        left -= len(chunk)
+        yield chunk
+    if left:
+        raise IntegrityError(f"open_attachment: the bytes of attachment {attachment.id!r} are damaged")
 
 
 def _guess_type(name: object) -> str:

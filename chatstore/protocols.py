@@ -37,6 +37,8 @@ class Capability(str, Enum):
     """A blob can be stored by a URL that carries its own permission."""
     CONDITIONAL_CREATE = "conditional_create"
     """``put(if_absent=True)`` cannot replace a blob, whoever else writes at the same moment."""
+    DISCARD = "discard"
+    """What uploads of killed processes have left can be removed: :class:`DiscardsUnfinished`."""
 
 
 BlobSource: TypeAlias = bytes | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
@@ -47,7 +49,8 @@ BlobSource: TypeAlias = bytes | Path | BinaryIO | Iterable[bytes] | AsyncIterabl
 class BlobInfo:
     """What is known of a blob: bytes, the store's own tag of this content, and the checksum in hex.
 
-    ``put`` always gives ``sha256``; ``stat`` where the store keeps it. ``modified_at`` is when it was stored.
+    ``put`` always gives ``sha256``; ``stat`` where the store keeps it. ``modified_at`` is when it was stored; a
+    sweep leaves orphans alone whose age it is not told, unless its grace is zero.
     """
 
     size: int
@@ -144,6 +147,17 @@ class BlobStore(Protocol):
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Close the store."""
+        ...
+
+
+class DiscardsUnfinished(Protocol):
+    """What a blob store that declares ``DISCARD`` does as well."""
+
+    async def discard_unfinished(self) -> int:
+        """Remove what uploads that never ended have left, none of it readable; return how many.
+
+        Safe while uploads run: the store knows after which silence one is over, at least an hour.
+        """
         ...
 
 
@@ -388,8 +402,10 @@ class Store(Protocol):
     ) -> Attachment:
         """Turn a pending record ready, its bytes under ``key``; a key it had before is queued for deletion.
 
-        The same once more is success. Raises ``ConflictError`` where it is ready with other bytes, ``NotFoundError``
-        where the record is gone, and ``LimitError`` over a quota: the bytes are then the caller's to delete.
+        Another key than the record's was queued before its bytes were written; the deletion is called off here.
+        The same once more is success. Raises ``ConflictError`` where it is ready with other bytes,
+        ``NotFoundError`` where the record is gone or a sweeper has taken the key, and ``LimitError`` over a quota:
+        the bytes are then the caller's to delete.
         """
         ...
 
@@ -404,8 +420,12 @@ class Store(Protocol):
         """
         ...
 
-    async def queue_deletion(self, key: str, *, owner: Owner) -> None:
-        """Queue bytes for deletion; while a record has them they stay."""
+    async def queue_deletion(self, key: str, *, owner: Owner, delay: timedelta = timedelta(0)) -> None:
+        """Queue bytes for deletion after ``delay``, or set its new time; while a record has them they stay.
+
+        Bytes under a key that no record names yet are queued before they are written: should the process be
+        killed, they go.
+        """
         ...
 
     async def take_deletions(self, *, limit: int, retry_after: timedelta) -> list[QueuedDeletion]:

@@ -89,7 +89,7 @@ class LocalBlobs:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.DURABLE, Capability.SHARED, Capability.CONDITIONAL_CREATE})
+        return frozenset({Capability.DURABLE, Capability.SHARED, Capability.CONDITIONAL_CREATE, Capability.DISCARD})
 
     async def put(
         self,
@@ -154,6 +154,11 @@ class LocalBlobs:
             for key, status in batch:
                 yield key, _info(status)
 
+    async def discard_unfinished(self) -> int:
+        self._lifetime.enter()
+        files = await self._files()
+        return await _in_thread("discard_unfinished", files.remove_leftovers)
+
     async def presign_get(
         self, key: str, *, expires_in: timedelta, download_name: str | None = None
     ) -> PresignedRequest:
@@ -191,7 +196,7 @@ class _Files:
         _make_folder(self.root)
         if not self.root.is_dir():
             raise ConfigurationError(f"blobs: {given} is not a folder")
-        self._remove_leftovers()
+        self.remove_leftovers()
 
     def place(self, key: str) -> Path:
         *folders, file = key.split("/")
@@ -260,13 +265,15 @@ class _Files:
             elif key.startswith(prefix) and (status := self.status(shard / name)):
                 yield key, status
 
-    def _remove_leftovers(self) -> None:
-        begun = time.time() - LEFTOVER_SECONDS
+    def remove_leftovers(self) -> int:
+        begun, removed = time.time() - LEFTOVER_SECONDS, 0
         for name in _names(self.root / _TEMPORARY, files=_FILE):
             with suppress(OSError):  # another process may remove it first
                 path = self.root / _TEMPORARY / name
                 if os.lstat(path).st_mtime < begun:
                     os.unlink(path)
+                    removed += 1
+        return removed
 
 
 def _blocks(source: BlobSource, size: int | None) -> AsyncGenerator[bytes, None]:

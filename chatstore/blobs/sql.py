@@ -1,8 +1,8 @@
 """Blobs as rows of chunks in the store's own database; ``blobs="sql"``.
 
 Chunks are written a few at a time under a random number, then one row names that number: the blob is there, or
-has changed, in that moment. A reader keeps the number that it began with. Chunks without such a row are left by
-uploads that failed; they are unreadable, and go with the next put or delete of the key, or by age.
+has changed, in that moment. A reader keeps the number that it began with. Chunks without such a row are those of an
+upload under way or of one that was killed; nobody can read them, and by their age a sweep tells the two apart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Self
 
 from chatstore import instants
-from chatstore.errors import ConflictError, IntegrityError, NotFoundError, NotSupportedError
+from chatstore.errors import ConflictError, IntegrityError, NotFoundError, NotSupportedError, UnavailableError
 from chatstore.lifetime import Lifetime
 from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedRequest
 from chatstore.sql.connections import Unit
@@ -23,7 +23,10 @@ from chatstore.sql.dialects import Row, Values
 from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of, may_begin_key
 
 _ABANDONED = timedelta(hours=1) // timedelta(microseconds=1)
-"""How old chunks are, at the least, when they are taken for those of an upload that failed."""
+"""After how long without a new chunk an upload is taken for one that was killed."""
+
+_LONGEST_PAUSE = _ABANDONED // 2
+"""After how long without a new chunk an upload may not end: some might be going while the blob's row is written."""
 
 _NO_NUMBER = -1
 
@@ -38,9 +41,13 @@ _DROP_CHUNKS = (
 )
 """After a failure, unless it was a cancellation that arrived when the blob was there already."""
 
-_DROP_OTHERS = (
-    "DELETE FROM {chunks} WHERE key = :key AND number <> :number"
-    " AND (number = :replaced OR written < {now} - :abandoned)"
+_DROP_REPLACED = "DELETE FROM {chunks} WHERE key = :key AND number = :replaced AND number <> :number"
+
+_ABANDONED_UPLOADS = (
+    "SELECT c.key, c.number FROM {chunks} AS c WHERE c.start = 0"
+    " AND NOT EXISTS (SELECT 1 FROM {blobs} AS b WHERE b.key = c.key AND b.number = c.number)"
+    " AND NOT EXISTS (SELECT 1 FROM {chunks} AS d WHERE d.key = c.key AND d.number = c.number"
+    " AND d.written > {now} - CAST(:age AS BIGINT)) LIMIT 100"
 )
 
 _LOCK = "SELECT number, sha256 FROM {blobs} WHERE key = :key {lock}"
@@ -69,7 +76,10 @@ _READ = (
 
 _DELETE = "DELETE FROM {blobs} WHERE key = :key"
 
-_COUNT = "SELECT count(*) FROM {chunks} WHERE key = :key AND number = :number"
+_PAUSES = (
+    "SELECT count(*), coalesce(max(pause), 0) FROM (SELECT lead(written, 1, {now}) OVER (ORDER BY start) - written"
+    " AS pause FROM {chunks} WHERE key = :key AND number = :number) AS pauses"
+)
 
 _LIST = (
     "SELECT key, size, sha256, modified FROM {blobs} WHERE key > :after AND key >= :prefix AND key < :beyond"
@@ -86,7 +96,7 @@ class SQLBlobs:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return self._database.capabilities | {Capability.CONDITIONAL_CREATE}
+        return self._database.capabilities | {Capability.CONDITIONAL_CREATE, Capability.DISCARD}
 
     async def put(
         self,
@@ -144,9 +154,8 @@ class SQLBlobs:
         async def delete(unit: Unit) -> None:
             stored = await unit.fetch(_LOCK, {"key": key})
             await unit.fetch(_DELETE, {"key": key})
-            replaced = stored[0][0] if stored else _NO_NUMBER
-            values = {"key": key, "number": _NO_NUMBER, "replaced": replaced, "abandoned": _ABANDONED}
-            await unit.fetch(_DROP_OTHERS, values)
+            for number, _ in stored:
+                await unit.fetch(_DROP_REPLACED, {"key": key, "number": _NO_NUMBER, "replaced": number})
 
         await self._database.units.transact("delete", delete)
 
@@ -160,6 +169,16 @@ class SQLBlobs:
             for key, size, sha256, modified in rows:
                 yield key, _info(size, sha256, modified)
             values["after"] = rows[-1][0]
+
+    async def discard_unfinished(self) -> int:
+        self._lifetime.enter()
+        await self._database.connect()
+        discarded = 0
+        while found := await self._fetch("discard_unfinished", _ABANDONED_UPLOADS, {"age": _ABANDONED}):
+            for key, number in found:
+                await self._write("discard_unfinished", _DROP_CHUNKS, {"key": key, "number": number})
+            discarded += len(found)
+        return discarded
 
     async def presign_get(
         self, key: str, *, expires_in: timedelta, download_name: str | None = None
@@ -209,8 +228,9 @@ class SQLBlobs:
 
 async def _publish(unit: Unit, key: str, number: int, meter: Meter, *, if_absent: bool) -> BlobInfo:
     values = {"key": key, "number": number, "size": meter.size, "sha256": meter.sha256}
-    if (await unit.fetch(_COUNT, values))[0][0] != -(-meter.size // CHUNK_BYTES):
-        raise IntegrityError(f"put: chunks of blob {key!r} were removed while it was written; put it again")
+    ((count, longest_pause),) = await unit.fetch(_PAUSES, values)
+    if count != -(-meter.size // CHUNK_BYTES) or longest_pause > _LONGEST_PAUSE:
+        raise UnavailableError(f"put: the upload of blob {key!r} paused for too long; put it again")
     stored: Sequence[Row] = ()
     while not stored:  # what was in the way of the insert may be deleted before it is locked
         inserted = await unit.fetch(_INSERT, values)
@@ -221,7 +241,7 @@ async def _publish(unit: Unit, key: str, number: int, meter: Meter, *, if_absent
     if replaced != number and if_absent:
         raise ConflictError(f"put: there is a blob under {key!r}")
     ((modified,),) = await unit.fetch(_REPLACE, values)
-    await unit.fetch(_DROP_OTHERS, {**values, "replaced": replaced, "abandoned": _ABANDONED})
+    await unit.fetch(_DROP_REPLACED, {**values, "replaced": replaced})
     return _info(meter.size, meter.sha256, modified)
 
 

@@ -21,6 +21,8 @@ POOL_SIZE = 10
 _DROPPED = {"channel_binding", "connect_timeout", "gssencmode", "command_timeout"}
 """What libpq knows and asyncpg does not, or what is given to it otherwise."""
 
+_HOST = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
+
 
 def make_engine(url: str) -> AsyncEngine:
     """Return an engine for a URL of SQLite or PostgreSQL, which connects only when it is used.
@@ -86,7 +88,8 @@ def _libpq_url(url: str) -> tuple[str, float]:
         parts = urlsplit(url)
     except ValueError:
         raise _unreadable() from None
-    if not url.partition(":")[2].startswith("//") or "@" in parts.path:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if not url.partition(":")[2].startswith("//") or "@" in parts.path or not all(map(_HOST.fullmatch, hosts)):
         raise _unreadable()
     query = dict(parse_qsl(parts.query))
     if query.get("channel_binding") == "require":

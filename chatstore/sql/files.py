@@ -59,8 +59,11 @@ _COPY = (
 
 _QUEUE = (
     "INSERT INTO {deletions} (tenant, user_id, blob_key, due, attempts)"
-    " VALUES (:tenant, :user_id, :blob_key, {now}, 0) ON CONFLICT (tenant, user_id, blob_key) DO NOTHING"
+    " VALUES (:tenant, :user_id, :blob_key, {now} + CAST(:delay AS BIGINT), 0)"
+    " ON CONFLICT (tenant, user_id, blob_key) DO UPDATE SET due = excluded.due"
 )
+
+_CALL_OFF = f"DELETE FROM {{deletions}} WHERE {OWNED} AND blob_key = :blob_key AND attempts = 0 RETURNING 1"
 
 QUEUE_OF_THREAD = (
     "INSERT INTO {deletions} (tenant, user_id, blob_key, due, attempts)"
@@ -150,8 +153,10 @@ async def finish(
         if row[10] != blob_key:
             await queue(unit, keys, blob_key)
         return row
-    await charge(unit, keys, 0, size - row[13], limits)
     values = {**keys, "blob_key": blob_key, "size": size, "sha256": sha256, "sniffed": sniffed}
+    if row[10] != blob_key and not await unit.fetch(_CALL_OFF, values):
+        raise NotFoundError(f"finish_upload: the time of the upload of {keys['attachment_id']!r} is over")
+    await charge(unit, keys, 0, size - row[13], limits)
     (ready,) = await unit.fetch(_READY, values)
     if row[10] != blob_key:
         await queue(unit, keys, row[10])
@@ -187,9 +192,9 @@ async def charge(unit: Unit, keys: Values, files: int, size: int, limits: Limits
         raise LimitError(f"the owner's files would exceed {limits.owner_bytes:,} bytes", "owner_bytes")
 
 
-async def queue(unit: Unit, keys: Values, blob_key: str) -> None:
-    """Queue bytes for deletion; they go once no record has them."""
-    await unit.fetch(_QUEUE, {**keys, "blob_key": blob_key})
+async def queue(unit: Unit, keys: Values, blob_key: str, delay: timedelta = timedelta(0)) -> None:
+    """Queue bytes for deletion after ``delay``; they go once no record has them."""
+    await unit.fetch(_QUEUE, {**keys, "blob_key": blob_key, "delay": delay // timedelta(microseconds=1)})
 
 
 async def delete(unit: Unit, keys: Values) -> None:
@@ -221,6 +226,6 @@ async def take(unit: Unit, limit: int, retry_after: timedelta) -> list[QueuedDel
 async def expire(unit: Unit, limit: int) -> int:
     """Delete pending records whose time is over; return how many."""
     rows: Sequence[Any] = await unit.fetch(_EXPIRED, {"limit": limit})
-    for tenant, user, id in rows:
+    for tenant, user, id in sorted(rows):  # two sweepers that lock owners in one order do not wait for each other
         await delete(unit, {"tenant": tenant, "user_id": user, "attachment_id": id})
     return len(rows)

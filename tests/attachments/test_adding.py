@@ -8,16 +8,19 @@ import io
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspecting import BIG, HeldSource, content, findings, keys, sweep
+from inspecting import BIG, HeldSource, content, findings, keys, sweep, usage
 
 from chatstore import open_store
 from chatstore.assembly import ChatStore
-from chatstore.errors import ConfigurationError, InvalidInputError, LimitError, NotFoundError
+from chatstore.errors import ConfigurationError, InvalidInputError, LimitError, NotFoundError, UnavailableError
+from chatstore.models import Attachment
 from chatstore.protocols import BlobSource, Limits
+from chatstore.users import UserStore
 
 Open = Callable[..., ChatStore]
 
@@ -92,6 +95,24 @@ async def test_nothing_is_left_of_a_source_that_fails(chat: ChatStore) -> None:
     with pytest.raises(RuntimeError, match="went away"):
         await chat.for_user("ann").add_attachment("a.bin", _fails())
     await _assert_nothing_left(chat)
+
+
+async def test_an_error_stays_what_it_is_when_the_store_is_away_for_its_undoing(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = open_chat(limits=Limits(owner_files=1))
+    user = chat.for_user("ann")
+    monkeypatch.setattr("chatstore.attachments.PENDING", timedelta(0))
+
+    async def away(*given: Any, **options: Any) -> None:
+        raise UnavailableError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chat.store, "delete_attachment", away)
+        with pytest.raises(RuntimeError, match="went away"):
+            await user.add_attachment("a.bin", _fails())
+    assert (await sweep(chat)).expired_uploads == 1
+    assert (await user.add_attachment("a.bin", BIG)).state == "ready"
 
 
 async def test_an_endless_source_is_stopped_at_the_limit(open_chat: Open) -> None:
@@ -179,7 +200,64 @@ async def _assert_room(chat: ChatStore, limits: Limits) -> None:
         await narrow.add_attachment("a", b"")
 
 
-HOSTILE = ["../../etc/passwd", "C:\\con", "a/b", "%2e%2e%2f", "'; DROP TABLE x", "\u202egnp.exe", "📎" * 1000, "", "."]
+async def _upload(user: UserStore, number: int) -> Attachment:
+    """Upload in one of the ways that end well, or in one of those that do not."""
+    data = b"x" * (500 + 100 * (number % 10))
+    match number % 8:
+        case 5:
+            return await user.add_attachment("a", _arriving(data), size=len(data) + 1)
+        case 6:
+            return await user.add_attachment("a", _fails())
+        case 7:
+            uploading = asyncio.create_task(user.add_attachment("a", _arriving(data * 200)))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            uploading.cancel()
+            return await uploading
+        case _:
+            return await user.add_attachment("a", _arriving(data), size=len(data) if number % 2 else None)
+
+
+async def test_thirty_two_uploads_at_once_never_exceed_the_limits_and_give_back_what_they_do_not_use(
+    open_chat: Open,
+) -> None:
+    limits = Limits(owner_files=14, owner_bytes=10_000)
+    chat = open_chat(limits=limits)
+    user = chat.for_user("ann")
+    await user.load_threads()
+    most = [(0, 0)]
+    uploads = asyncio.gather(*(_upload(user, number) for number in range(32)), return_exceptions=True)
+    while not uploads.done():
+        await asyncio.sleep(0.01)
+        if hasattr(chat.store, "database"):
+            most.append(await usage(chat, user.owner))
+    done = await uploads
+    ready = [one for one in done if isinstance(one, Attachment)]
+    failed = {type(one) for one in done if isinstance(one, BaseException)}
+    assert failed <= {LimitError, InvalidInputError, RuntimeError, asyncio.CancelledError}
+    assert LimitError in failed
+    total = sum(one.size or 0 for one in ready)
+    assert 0 < len(ready) <= 14
+    assert total <= 10_000
+    assert max(files for files, _ in most) <= 14
+    assert max(size for _, size in most) <= 10_000
+    assert (await sweep(chat)).expired_uploads == 0
+    assert len(await keys(chat)) == len(ready)
+    await _assert_room(chat, Limits(owner_files=len(ready) + 1, owner_bytes=total + 10))
+
+
+HOSTILE = [
+    "../../etc/passwd",
+    "C:\\con",
+    "a/b",
+    "%2e%2e%2f",
+    "'; DROP TABLE x",
+    "\u202egnp.exe",
+    "📎" * 1000,
+    "",
+    ".",
+    'a\r\nX-Evil: "1"',
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))

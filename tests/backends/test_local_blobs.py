@@ -71,7 +71,12 @@ async def run_program(program: str, *arguments: str | Path, before: tuple[str, .
 
 
 async def test_it_declares_what_it_does(blobs: LocalBlobs) -> None:
-    assert blobs.capabilities == {Capability.DURABLE, Capability.SHARED, Capability.CONDITIONAL_CREATE}
+    assert blobs.capabilities == {
+        Capability.DURABLE,
+        Capability.SHARED,
+        Capability.CONDITIONAL_CREATE,
+        Capability.DISCARD,
+    }
     assert isinstance(blobs, BlobStore)
     with pytest.raises(NotSupportedError):
         await blobs.presign_get("a", expires_in=timedelta(hours=1))

@@ -483,6 +483,20 @@ class ClaimsToPresign(MemoryBlobs):
         return super().capabilities | {Capability.PRESIGN_GET, Capability.PRESIGN_PUT}
 
 
+class DiscardsWhatIsThere(MemoryBlobs):
+    """Takes every blob for what a killed process has left."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return super().capabilities | {Capability.DISCARD}
+
+    async def discard_unfinished(self) -> int:
+        self._lifetime.enter()
+        discarded = len(self._blobs)
+        self._blobs.clear()
+        return discarded
+
+
 class PresignsUndeclared(MemoryBlobs):
     """Gives a request that leads nowhere, where it should say that it gives none."""
 

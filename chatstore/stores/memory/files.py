@@ -141,9 +141,13 @@ class MemoryFiles(MemoryAccess):
                 if key != row.key:
                     queue_deletion(space, key)
                 return attachment_of(row)
+            _, attempts = space.deletions.get(key, (0, 1))
+            if key != row.key and attempts:
+                raise NotFoundError(f"finish_upload: the time of the upload of {attachment_id!r} is over")
             ready = replace(row, size=size, sha256=sha256, sniffed=sniffed, key=key, expires=None)
             _check_limits(space, ready, limits)
             space.files[attachment_id] = ready
+            space.deletions.pop(key, None)
             if row.key != key:
                 queue_deletion(space, row.key)
             return attachment_of(ready)
@@ -166,9 +170,9 @@ class MemoryFiles(MemoryAccess):
                 raise ConflictError(f"copy_attachment: attachment {copy_id!r} exists")
             return attachment_of(stored)
 
-    async def queue_deletion(self, key: str, *, owner: Owner) -> None:
+    async def queue_deletion(self, key: str, *, owner: Owner, delay: timedelta = timedelta(0)) -> None:
         async with self._write(owner, "queue_deletion") as space:
-            queue_deletion(space, key)
+            queue_deletion(space, key, delay // _MICROSECOND)
 
     async def take_deletions(self, *, limit: int, retry_after: timedelta) -> list[QueuedDeletion]:
         self._lifetime.enter()

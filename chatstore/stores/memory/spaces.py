@@ -224,6 +224,7 @@ def delete_file(space: Space, attachment_id: str) -> None:
         queue_deletion(space, row.key)
 
 
-def queue_deletion(space: Space, key: str) -> None:
-    """Queue bytes for deletion; they go once no record has them."""
-    space.deletions.setdefault(key, (instants.now_microseconds(), 0))
+def queue_deletion(space: Space, key: str, delay: int = 0) -> None:
+    """Queue bytes for deletion after ``delay`` microseconds; they go once no record has them."""
+    _, attempts = space.deletions.get(key, (0, 0))
+    space.deletions[key] = (instants.now_microseconds() + delay, attempts)

@@ -137,9 +137,9 @@ class SQLFiles(SQLAccess):
         row = await self._steps("copy_attachment", lambda unit: files.copy(unit, keys, limits), repeatable=True)
         return attachment_of(row)
 
-    async def queue_deletion(self, key: str, *, owner: Owner) -> None:
+    async def queue_deletion(self, key: str, *, owner: Owner, delay: timedelta = timedelta(0)) -> None:
         self._enter(owner, "queue_deletion", writes=True)
-        await self._one("queue_deletion", lambda unit: files.queue(unit, owned(owner), key))
+        await self._one("queue_deletion", lambda unit: files.queue(unit, owned(owner), key, delay), repeatable=True)
 
     async def take_deletions(self, *, limit: int, retry_after: timedelta) -> list[QueuedDeletion]:
         self._lifetime.enter()

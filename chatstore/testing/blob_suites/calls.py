@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from chatstore.errors import ChatStoreError, InvalidInputError, NotSupportedError
-from chatstore.protocols import BlobStore, Capability
+from chatstore.protocols import BlobStore, Capability, DiscardsUnfinished
 from chatstore.testing.blob_suites.sources import TYPE, keys, opened
 
 Call: TypeAlias = Callable[[BlobStore, Any], Awaitable[Any]]
@@ -32,13 +32,17 @@ PRESIGNS: dict[str, Call] = {
     "presign_put": lambda blobs, key: blobs.presign_put(key, size=5, content_type=TYPE, expires_in=HOUR),
 }
 
+DISCARDS: dict[str, Call] = {
+    "discard": lambda blobs, key: cast("DiscardsUnfinished", blobs).discard_unfinished(),
+}
+
 KEYED: dict[str, Call] = READS | WRITES | PRESIGNS
 """The methods that take a key."""
 
 
 def declared(blobs: BlobStore, name: str) -> bool:
     """Say whether the store declares what the call needs."""
-    return name not in PRESIGNS or Capability(name) in blobs.capabilities
+    return name not in PRESIGNS | DISCARDS or Capability(name) in blobs.capabilities
 
 
 def refusal(blobs: BlobStore, name: str) -> tuple[type[ChatStoreError], ...]:
@@ -48,4 +52,4 @@ def refusal(blobs: BlobStore, name: str) -> tuple[type[ChatStoreError], ...]:
 
 def supported(blobs: BlobStore) -> dict[str, Call]:
     """Return the calls that this store answers."""
-    return {name: call for name, call in (KEYED | {"list": keys}).items() if declared(blobs, name)}
+    return {name: call for name, call in (KEYED | DISCARDS | {"list": keys}).items() if declared(blobs, name)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 
 from chatstore.errors import ChatStoreError, ClosedError, ConfigurationError, NotFoundError
-from chatstore.protocols import BlobInfo, BlobStore, Capability
+from chatstore.protocols import BlobInfo, BlobStore, Capability, DiscardsUnfinished
 from chatstore.testing.blob_suites.calls import supported
 from chatstore.testing.blob_suites.sources import (
     LARGE,
@@ -207,3 +207,16 @@ class CapabilityTests:
                 ]
                 assert len(won) == 1, answers
                 assert await blobs.read(str(number)) == await other.read(str(number)) == won[0]
+
+    async def test_discarding_takes_nothing_from_uploads_under_way(self, blobs: BlobStore) -> None:
+        """DISCARD: blobs that are there stay, and a put that is under way ends as if nobody had looked."""
+        if Capability.DISCARD not in blobs.capabilities:
+            pytest.skip("the store does not declare DISCARD")
+        await put(blobs, "old", content(MIB))
+        source = Held(content(LARGE))
+        async with under_way(blobs, "new", source) as half:
+            assert await cast("DiscardsUnfinished", blobs).discard_unfinished() == 0
+            source.released.set()
+            await asyncio.wait_for(half, PATIENCE)
+        assert (await blobs.read("new") == content(LARGE)) is True
+        assert (await blobs.read("old") == content(MIB)) is True

@@ -111,6 +111,10 @@ class Served:
         connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
         return connection
 
+    def requests(self) -> int:
+        """Return how many requests the server is busy with."""
+        return len(self._server.server_state.tasks)
+
     def key_of(self, attachment_id: str) -> str:
         """Return where the bytes of ann's attachment are."""
         return self.call(self.store.store.load_file(attachment_id, owner=Owner("ann"))).key
