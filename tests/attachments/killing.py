@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from importlib import import_module
 from typing import Any, TypeAlias
 
 from inspecting import blobs_of, upload
@@ -25,6 +24,7 @@ from chatstore.blobs import local, s3
 from chatstore.blobs import sql as sql_blobs
 from chatstore.models import Attachment
 from chatstore.protocols import Limits
+from chatstore.sql.connections import Unit
 from chatstore.stores import sql as sql_stores
 from chatstore.users import UserStore
 
@@ -125,7 +125,7 @@ class Steps:
 
     def watch(self) -> None:
         """Take a step around every statement, request and operation on a file."""
-        self._around(import_module("chatstore.sql.units").Unit, "_run")
+        self._around(Unit, "_run")
         self._around(aws.Client, "ask")
         self._around(aws.Client, "receive")
         self._around(local, "_done")
