@@ -405,8 +405,8 @@ MEANT: dict[type[MemoryBlobs], set[str]] = {
 }
 """The tests meant for each broken store; without parameters, every one of that name."""
 
-PATIENCE: dict[type[MemoryBlobs], float] = {OneAtATime: 3.0}
-"""How long a test may take on a store that waits for itself."""
+GIVEN_UP_AFTER: dict[type[MemoryBlobs], float] = {OneAtATime: 1.0, NeverExpires: 2.0}
+"""After how many seconds the tests meant for a store fail that waits for what never comes; no other test hurries."""
 
 
 def _full_names(names: set[str]) -> set[str]:
@@ -421,7 +421,9 @@ def test_a_sound_store_fails_nothing(sound: type[MemoryBlobs]) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # some leave a file open as well
 @pytest.mark.parametrize("broken", MEANT)
 def test_a_broken_store_fails_exactly_the_tests_meant_for_it(broken: type[MemoryBlobs]) -> None:
-    assert failures(broken, patience=PATIENCE.get(broken, 30.0)) == _full_names(MEANT[broken])
+    meant = _full_names(MEANT[broken])
+    waiting = dict.fromkeys(meant, GIVEN_UP_AFTER[broken]) if broken in GIVEN_UP_AFTER else {}
+    assert failures(broken, waiting=waiting) == meant
 
 
 def test_every_name_in_the_table_is_a_test() -> None:
