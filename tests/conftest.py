@@ -7,7 +7,6 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -136,16 +135,28 @@ def _read_descriptions_once(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some credentials where the environment holds none; the server that tests start takes any."""
+    _set_credentials(monkeypatch)
+
+
+def _set_credentials(patch: pytest.MonkeyPatch) -> None:
     for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
-        monkeypatch.setenv(name, "testing")
+        patch.setenv(name, "testing")
+
+
+@pytest.fixture(scope="session")
+def _s3_client(s3_server: S3Server) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        _set_credentials(patch)
+        client = boto3.client("s3", endpoint_url=s3_server.url(), region_name="us-east-1")
+    yield client
+    client.close()
 
 
 @pytest.fixture
-def s3_bucket(s3_server: S3Server, s3_credentials: None) -> str:
+def s3_bucket(_s3_client: Any, s3_credentials: None) -> str:
     """The name of a new bucket."""
     name = f"chatstore-{uuid.uuid4().hex}"
-    with closing(boto3.client("s3", endpoint_url=s3_server.url(), region_name="us-east-1")) as client:
-        client.create_bucket(Bucket=name)
+    _s3_client.create_bucket(Bucket=name)
     return name
 
 
