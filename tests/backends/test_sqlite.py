@@ -176,6 +176,25 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     await _driver_threads_end(driver_threads() - before)
 
 
+LOOPS_THAT_END_AT_ONCE = """
+import asyncio, sys
+from chatstore import ConfigurationError, open_store
+
+async def fail():
+    try:
+        await open_store(sys.argv[1]).for_user("ann").load_threads()
+    except ConfigurationError:
+        return
+
+for _ in range(20):
+    asyncio.run(fail())
+"""
+
+
+async def test_a_program_that_ends_on_a_missing_folder_prints_no_error_of_a_thread(tmp_path: Path) -> None:
+    assert await run_program(LOOPS_THAT_END_AT_ONCE, f"sqlite:///{tmp_path}/absent/chat.db") == (0, "")
+
+
 async def test_a_store_in_memory_declares_nothing() -> None:
     async with open_store("sqlite://") as store:
         assert store.capabilities == frozenset()
