@@ -19,7 +19,7 @@ serve: .venv/.demo ## run the example ChatKit server until Ctrl-C
 	@$(BIN)/python -m examples.chatkit_server
 
 test: lint types layers ## check format, lint, types and layers, then run every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: .venv/.dev ## check format and lint
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

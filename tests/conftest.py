@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
+import boto3  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
+from botocore import loaders, session  # type: ignore[import-untyped]
 
 from chatstore import open_store
-from chatstore.testing.servers import PostgreSQLServer, Server, ServerUnavailable
+from chatstore.testing.servers import PostgreSQLServer, S3Server, Server, ServerUnavailable
 
 LOOKS_BEFORE_CONNECTING = [
     ("sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args"),
@@ -105,7 +109,76 @@ async def empty_postgresql_url(postgresql_server: PostgreSQLServer) -> AsyncIter
     await postgresql_server.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 server for the whole session (of each worker)."""
+    server = _start(S3Server())
+    with pytest.MonkeyPatch.context() as patch:
+        _read_descriptions_once(patch)
+        yield server
+    server.stop()
+
+
+def _read_descriptions_once(patch: pytest.MonkeyPatch) -> None:
+    """Let all AWS clients share what each reads of its services from hundreds of files, for a third of a second."""
+    create: Callable[[str | None], Any] = loaders.create_loader
+    read: dict[Any, Any] = {}
+
+    def create_with_what_was_read(search_path: str | None = None) -> Any:
+        loader = create(search_path)
+        loader._cache = read
+        return loader
+
+    patch.setattr(session, "create_loader", create_with_what_was_read)
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some credentials where the environment holds none; the server that tests start takes any."""
+    _set_credentials(monkeypatch)
+
+
+def _set_credentials(patch: pytest.MonkeyPatch) -> None:
+    for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
+        patch.setenv(name, "testing")
+
+
+@pytest.fixture(scope="session")
+def _s3_client(s3_server: S3Server) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        _set_credentials(patch)
+        client = boto3.client("s3", endpoint_url=s3_server.url(), region_name="us-east-1")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def s3_bucket(_s3_client: Any, s3_credentials: None) -> str:
+    """The name of a new bucket."""
+    name = f"chatstore-{uuid.uuid4().hex}"
+    _s3_client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "chat.db"
+
+    async def migrate() -> None:
+        async with open_store(f"sqlite:///{path}"):
+            pass
+
+    asyncio.run(migrate())
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _migrated_file: Path) -> str:
+    """The URL of a fresh SQLite file with chatstore's tables."""
+    return f"sqlite:///{shutil.copyfile(_migrated_file, tmp_path / 'chat.db')}"
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
     """The URL of a SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'chat.db'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from functools import partial
 from importlib import import_module
@@ -51,11 +52,23 @@ def _sqlite_engine(url: str) -> AsyncEngine:
     pool = {} if in_memory else {"pool_size": POOL_SIZE, "max_overflow": -1}
     return create_async_engine(
         parsed,
-        connect_args={"isolation_level": None},
+        connect_args={"isolation_level": None, "async_creator_fn": _connect_sqlite},
         pool_reset_on_return=None,
         skip_autocommit_rollback=True,
         **pool,
     )
+
+
+async def _connect_sqlite(path: str, **options: Any) -> Any:
+    """Connect; where that fails, end the driver's thread first, whose last answer is for an event loop still open."""
+    connection = import_module("aiosqlite").connect(path, **options)
+    thread = connection._thread
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join, CONNECT_TIMEOUT)
+        raise
 
 
 def _postgresql_engine(url: str) -> AsyncEngine:

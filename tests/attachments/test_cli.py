@@ -16,8 +16,8 @@ from chatstore.cli import FOUND, main
 
 
 @pytest.fixture
-def places(sqlite_url: str, tmp_path: Path) -> tuple[str, str]:
-    return sqlite_url, f"file:{tmp_path}/blobs"
+def places(empty_sqlite_url: str, tmp_path: Path) -> tuple[str, str]:
+    return empty_sqlite_url, f"file:{tmp_path}/blobs"
 
 
 def _prepare(places: tuple[str, str], work: Callable[[ChatStore], Awaitable[None]]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 import sys
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 import aioboto3  # type: ignore[import-untyped]
@@ -33,32 +31,20 @@ from chatstore.errors import (
     UnavailableError,
 )
 from chatstore.protocols import BlobStore, Capability
-from chatstore.testing.servers import S3Server, ServerUnavailable
+from chatstore.testing.servers import S3Server
 
 REGION = "us-east-1"
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module")
-def found_server() -> Iterator[S3Server | str]:
-    try:
-        server = S3Server().start()
-    except ServerUnavailable as error:
-        yield str(error)
-        return
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def endpoint(found_server: S3Server | str, require: Callable[[str], NoReturn]) -> str:
-    return found_server.url() if isinstance(found_server, S3Server) else require(found_server)
+def endpoint(s3_server: S3Server) -> str:
+    return s3_server.url()
 
 
 @pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
-        monkeypatch.setenv(name, "testing")
+def _credentials(s3_credentials: None) -> None:
+    pass
 
 
 @pytest.fixture
@@ -69,10 +55,8 @@ async def client(endpoint: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def bucket(client: Any) -> str:
-    name = f"chatstore-{uuid.uuid4().hex}"
-    await client.create_bucket(Bucket=name)
-    return name
+def bucket(s3_bucket: str) -> str:
+    return s3_bucket
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ from chatstore.sql import units
 
 
 @pytest.fixture
-def path(sqlite_url: str) -> Path:
-    return Path(sqlite_url.removeprefix("sqlite:///"))
+def path(empty_sqlite_url: str) -> Path:
+    return Path(empty_sqlite_url.removeprefix("sqlite:///"))
 
 
 @pytest.fixture
-async def ann(sqlite_url: str) -> AsyncIterator[UserStore]:
-    async with open_store(sqlite_url) as store:
+async def ann(empty_sqlite_url: str) -> AsyncIterator[UserStore]:
+    async with open_store(empty_sqlite_url) as store:
         ann = store.for_user("ann")
         await ann.create_thread(id="t")
         yield ann
@@ -46,8 +46,8 @@ def note(number: int = 0, size: int = 1) -> Item:
     return Item(type="note", id=str(number), data={"text": "x" * size})
 
 
-async def test_the_connection_is_set_up_to_lose_nothing(sqlite_url: str) -> None:
-    engine = create_async_engine(sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"), pool_size=1, max_overflow=0)
+async def test_the_connection_is_set_up_to_lose_nothing(empty_sqlite_url: str) -> None:
+    engine = create_async_engine(empty_sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"), pool_size=1, max_overflow=0)
     async with open_store(engine) as store:
         await store.for_user("ann").create_thread()
         async with engine.connect() as connection:
@@ -59,13 +59,13 @@ async def test_the_connection_is_set_up_to_lose_nothing(sqlite_url: str) -> None
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
 
 
-async def test_what_was_acknowledged_survives_a_kill(path: Path, sqlite_url: str) -> None:
+async def test_what_was_acknowledged_survives_a_kill(path: Path, empty_sqlite_url: str) -> None:
     """The process dies without closing anything; the acknowledged append is in the file."""
-    process = multiprocessing.get_context("spawn").Process(target=_append_and_die, args=(sqlite_url,))
+    process = multiprocessing.get_context("spawn").Process(target=_append_and_die, args=(empty_sqlite_url,))
     process.start()
     await asyncio.to_thread(process.join)
     assert process.exitcode == 7
-    async with open_store(sqlite_url) as store:
+    async with open_store(empty_sqlite_url) as store:
         assert [item.id async for item in store.for_user("ann").iter_thread_items("t")] == ["0", "1", "2"]
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -82,9 +82,9 @@ def _append_and_die(url: str) -> None:
     asyncio.run(append())
 
 
-async def test_several_processes_append_to_one_thread(ann: UserStore, sqlite_url: str) -> None:
+async def test_several_processes_append_to_one_thread(ann: UserStore, empty_sqlite_url: str) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_append_twenty, args=(sqlite_url, number)) for number in range(3)]
+    processes = [context.Process(target=_append_twenty, args=(empty_sqlite_url, number)) for number in range(3)]
     for process in processes:
         process.start()
     for process in processes:
@@ -105,8 +105,8 @@ def _append_twenty(url: str, number: int) -> None:
     asyncio.run(append())
 
 
-async def test_a_full_disk_is_told_and_healed_by_space(sqlite_url: str) -> None:
-    engine = create_async_engine(sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"))
+async def test_a_full_disk_is_told_and_healed_by_space(empty_sqlite_url: str) -> None:
+    engine = create_async_engine(empty_sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"))
     limits = ["PRAGMA max_page_count = 60"]
 
     @event.listens_for(engine.sync_engine, "checkout")
@@ -159,9 +159,9 @@ async def test_readers_do_not_wait_for_an_open_block(ann: UserStore) -> None:
     assert len((await ann.load_thread_items("t")).data) == 1
 
 
-async def test_a_file_that_is_no_database_is_named(path: Path, sqlite_url: str) -> None:
+async def test_a_file_that_is_no_database_is_named(path: Path, empty_sqlite_url: str) -> None:
     path.write_bytes(b"not a database" * 100)
-    store = open_store(sqlite_url)
+    store = open_store(empty_sqlite_url)
     with pytest.raises(IntegrityError, match="not an SQLite database"):
         await store.for_user("ann").load_threads()
     await store.aclose()
@@ -174,6 +174,25 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         await store.for_user("ann").load_threads()
     await store.aclose()
     await _driver_threads_end(driver_threads() - before)
+
+
+LOOPS_THAT_END_AT_ONCE = """
+import asyncio, sys
+from chatstore import ConfigurationError, open_store
+
+async def fail():
+    try:
+        await open_store(sys.argv[1]).for_user("ann").load_threads()
+    except ConfigurationError:
+        return
+
+for _ in range(20):
+    asyncio.run(fail())
+"""
+
+
+async def test_a_program_that_ends_on_a_missing_folder_prints_no_error_of_a_thread(tmp_path: Path) -> None:
+    assert await run_program(LOOPS_THAT_END_AT_ONCE, f"sqlite:///{tmp_path}/absent/chat.db") == (0, "")
 
 
 async def test_a_store_in_memory_declares_nothing() -> None:
@@ -227,19 +246,19 @@ async def run_program(program: str, url: str) -> tuple[int | None, str]:
     return process.returncode, errors.decode()
 
 
-async def test_a_store_used_before_a_fork_is_refused_in_the_child(sqlite_url: str) -> None:
-    assert await run_program(USED_BEFORE_THE_FORK, sqlite_url) == (0, "")
+async def test_a_store_used_before_a_fork_is_refused_in_the_child(empty_sqlite_url: str) -> None:
+    assert await run_program(USED_BEFORE_THE_FORK, empty_sqlite_url) == (0, "")
 
 
-async def test_a_store_not_yet_used_works_on_both_sides_of_a_fork(sqlite_url: str) -> None:
-    assert await run_program(FORKED_BEFORE_USE, sqlite_url) == (0, "")
-    async with open_store(sqlite_url) as store:
+async def test_a_store_not_yet_used_works_on_both_sides_of_a_fork(empty_sqlite_url: str) -> None:
+    assert await run_program(FORKED_BEFORE_USE, empty_sqlite_url) == (0, "")
+    async with open_store(empty_sqlite_url) as store:
         assert len((await store.for_user("ann").load_threads()).data) == 2
 
 
-async def test_no_thread_of_a_driver_outlives_the_store(sqlite_url: str) -> None:
+async def test_no_thread_of_a_driver_outlives_the_store(empty_sqlite_url: str) -> None:
     before = driver_threads()
-    async with open_store(sqlite_url) as store:
+    async with open_store(empty_sqlite_url) as store:
         ann = store.for_user("ann")
         await ann.create_thread(id="t")
         await asyncio.gather(*(ann.load_threads() for _ in range(5)))

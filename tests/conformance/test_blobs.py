@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import NoReturn
 
-import aioboto3  # type: ignore[import-untyped]
 import pytest
 
 from chatstore.blobs.local import LocalBlobs
@@ -17,7 +14,7 @@ from chatstore.blobs.s3 import S3Blobs
 from chatstore.protocols import BlobStore
 from chatstore.testing.blob_suite import BlobTests
 from chatstore.testing.blob_suites.lifecycle import Reopen
-from chatstore.testing.servers import S3Server, ServerUnavailable
+from chatstore.testing.servers import S3Server
 
 
 class TestMemoryBlobs(BlobTests):
@@ -50,31 +47,10 @@ class TestLocalBlobs(BlobTests):
         return another
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[S3Server | ServerUnavailable]:
-    """One server for all, or the reason why there is none."""
-    try:
-        server = S3Server().start()
-    except ServerUnavailable as error:
-        yield error
-        return
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-async def open_s3(
-    s3_server: S3Server | ServerUnavailable, require: Callable[[str], NoReturn], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], S3Blobs]:
+def open_s3(s3_server: S3Server, s3_bucket: str) -> Callable[[], S3Blobs]:
     """Open blobs in a new bucket."""
-    if isinstance(s3_server, ServerUnavailable):
-        require(str(s3_server))
-    for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
-        monkeypatch.setenv(name, "testing")
-    bucket, url, region = f"chatstore-{uuid.uuid4().hex}", s3_server.url(), "us-east-1"
-    async with aioboto3.Session().client("s3", endpoint_url=url, region_name=region) as client:
-        await client.create_bucket(Bucket=bucket)
-    return lambda: S3Blobs(bucket, prefix="blobs", endpoint_url=url, region=region)
+    return lambda: S3Blobs(s3_bucket, prefix="blobs", endpoint_url=s3_server.url(), region="us-east-1")
 
 
 class TestS3Blobs(BlobTests):

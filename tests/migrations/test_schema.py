@@ -28,8 +28,7 @@ ROOT = Path(schema.MIGRATIONS).parent
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest) -> str:
-    name = {"sqlite": "sqlite_url", "postgresql": "empty_postgresql_url"}[request.param]
-    url: str = request.getfixturevalue(name)
+    url: str = request.getfixturevalue(f"empty_{request.param}_url")
     return url
 
 
@@ -162,15 +161,15 @@ async def test_stores_of_different_databases_migrate_at_once(tmp_path: Path, emp
     assert await asyncio.gather(*(use(url) for url in urls)) == urls
 
 
-def test_down_and_up_again(sqlite_url: str) -> None:
-    alembic = [sys.executable, "-m", "alembic", "-x", f"url={sqlite_url}"]
+def test_down_and_up_again(empty_sqlite_url: str) -> None:
+    alembic = [sys.executable, "-m", "alembic", "-x", f"url={empty_sqlite_url}"]
     for words in (["upgrade", "head"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
         done = subprocess.run([*alembic, *words], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
-async def test_an_older_schema_is_named_and_brought_up_with_its_data(sqlite_url: str) -> None:
-    command = [sys.executable, "-m", "alembic", "-x", f"url={sqlite_url}", "upgrade", "0001"]
+async def test_an_older_schema_is_named_and_brought_up_with_its_data(empty_sqlite_url: str) -> None:
+    command = [sys.executable, "-m", "alembic", "-x", f"url={empty_sqlite_url}", "upgrade", "0001"]
     await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=True, capture_output=True)
 
     def fill(connection: sa.Connection) -> None:
@@ -180,12 +179,12 @@ async def test_an_older_schema_is_named_and_brought_up_with_its_data(sqlite_url:
             " VALUES ('', 'ann', 'a', 'cat.png', 'image/png', 'pending', '{}', '2026-01-01T00:00:00+00:00', 0)"
         )
 
-    await on_connection(sqlite_url, fill)
-    outdated = open_store(sqlite_url, migrate="check")
+    await on_connection(empty_sqlite_url, fill)
+    outdated = open_store(empty_sqlite_url, migrate="check")
     with pytest.raises(SchemaError, match="at revision 0001, older"):
         await outdated.for_user("ann").load_threads()
     await outdated.aclose()
-    async with open_store(sqlite_url) as store:
+    async with open_store(empty_sqlite_url) as store:
         assert (await store.for_user("ann").load_attachment("a")).name == "cat.png"
 
 
@@ -226,11 +225,11 @@ async def test_the_printed_ddl_makes_a_database_that_passes_the_check(
         await store.for_user("ann").create_thread()
 
 
-def test_the_command_checks_and_migrates(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["migrate", sqlite_url, "--check"]) == 1
+def test_the_command_checks_and_migrates(empty_sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", empty_sqlite_url, "--check"]) == 1
     assert "chatstore migrate" in capsys.readouterr().err
-    assert main(["migrate", sqlite_url]) == 0
-    assert main(["migrate", sqlite_url, "--check"]) == 0
+    assert main(["migrate", empty_sqlite_url]) == 0
+    assert main(["migrate", empty_sqlite_url, "--check"]) == 0
 
 
 def test_the_command_wants_a_url(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,9 +244,9 @@ def test_a_prefix_that_no_database_takes_is_refused(prefix: Any) -> None:
         open_store("memory://", prefix=prefix)
 
 
-def test_sqlite_has_no_schemas(sqlite_url: str) -> None:
+def test_sqlite_has_no_schemas(empty_sqlite_url: str) -> None:
     with pytest.raises(ConfigurationError, match="prefix"):
-        open_store(sqlite_url, schema="talk")
+        open_store(empty_sqlite_url, schema="talk")
 
 
 def test_a_wheel_carries_the_migrations(tmp_path: Path) -> None:
@@ -268,8 +267,8 @@ def test_a_wheel_carries_the_migrations(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-async def test_a_callers_engine_is_migrated_on_its_own_connections(sqlite_url: str) -> None:
-    engine = create_async_engine(sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"))
+async def test_a_callers_engine_is_migrated_on_its_own_connections(empty_sqlite_url: str) -> None:
+    engine = create_async_engine(empty_sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"))
     async with open_store(engine) as store:
         await store.for_user("ann").create_thread(id="t")
     async with engine.connect() as connection:

@@ -185,6 +185,6 @@ def test_any_bytes_have_an_answer_that_the_rest_of_the_file_does_not_change(tail
     ids=range(9),
 )
 def test_no_bytes_take_long(head: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     sniff(head)
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1

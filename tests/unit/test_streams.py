@@ -217,7 +217,7 @@ def test_a_plain_key_is_let_through(key: str) -> None:
     assert check_blob_key(key) == key
 
 
-@pytest.mark.parametrize("key", REFUSED_KEYS, ids=lambda key: repr(key)[:30])
+@pytest.mark.parametrize("key", REFUSED_KEYS, ids=lambda key: repr(key).partition(" at 0x")[0][:30])
 def test_any_other_key_is_refused(key: Any) -> None:
     with pytest.raises(InvalidInputError, match="key") as error:
         check_blob_key(key)
