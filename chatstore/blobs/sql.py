@@ -20,7 +20,15 @@ from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedReque
 from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.units import Unit
-from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of, may_begin_key
+from chatstore.streams import (
+    CHUNK_BYTES,
+    Meter,
+    check_blob_key,
+    check_content_type,
+    check_range,
+    chunks_of,
+    may_begin_key,
+)
 
 _ABANDONED = timedelta(hours=1) // timedelta(microseconds=1)
 """How old chunks are, at the least, when they are taken for those of an upload that failed."""
@@ -98,6 +106,7 @@ class SQLBlobs:
         if_absent: bool = False,
     ) -> BlobInfo:
         await self._enter(key)
+        check_content_type(content_type)
         meter = Meter(size)
         number = secrets.randbits(63)
         values = {"key": key, "number": number}
