@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from io import BytesIO
+from io import UnsupportedOperation
+from tempfile import SpooledTemporaryFile
 from typing import Any, TypeAlias, TypeVar
 
 from chatstore.errors import (
@@ -38,6 +39,7 @@ DEADLINE = 8.0
 """After how many seconds without an answer, or without progress, a call is given up, its attempts included."""
 
 _PIECE_BYTES = 256 * 1024
+_MEMORY_BYTES = 1024 * 1024
 
 _FAILURES = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
 
@@ -94,6 +96,7 @@ async def opened_client(
         read_timeout=DEADLINE,
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=64,
+        s3={"payload_signing_enabled": False},  # else a body is read in the event loop; its checksum is signed
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
     )
@@ -107,25 +110,40 @@ async def opened_client(
         await client.close()
 
 
-class Body(BytesIO):
-    """Bytes on their way to a server: the deadline of their request counts from when some were last taken.
+class Body(SpooledTemporaryFile[bytes]):
+    """Bytes on their way to a server: in memory while they are few, else in a temporary file.
 
-    With a ``size``, room for exactly as many is made at once.
+    The deadline of their request counts from when some were last taken.
     """
 
-    def __init__(self, size: int = 0) -> None:
-        super().__init__()
+    def __init__(self) -> None:
+        super().__init__(_MEMORY_BYTES)
         self.limit: asyncio.Timeout | None = None
-        if size:
-            self.seek(size - 1)
-            self.write(b"\0")
-            self.seek(0)
+        self._loop = asyncio.get_running_loop()
+        self._size = 0
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to ``size`` bytes, never many of them unless all are asked for, and put the deadline off."""
+    def write(self, data: Any) -> int:
+        """Append bytes."""
+        self._size += len(data)
+        return super().write(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, never many of them unless all are asked for, and put the deadline off.
+
+        The driver calls it in a thread, and in the event loop where it signs them first.
+        """
+        self._loop.call_soon_threadsafe(self._put_off)
+        return super().read(size if size < 0 else min(size, _PIECE_BYTES))
+
+    def fileno(self) -> int:
+        """Return the file's descriptor; asking for that of bytes in memory would write them to a file."""
+        if self._size <= _MEMORY_BYTES:
+            raise UnsupportedOperation("the bytes are in memory")
+        return super().fileno()
+
+    def _put_off(self) -> None:
         if self.limit is not None and not self.limit.expired():
-            self.limit.reschedule(asyncio.get_running_loop().time() + DEADLINE)
-        return super().read(size if size is None or size < 0 else min(size, _PIECE_BYTES))
+            self.limit.reschedule(self._loop.time() + DEADLINE)
 
 
 class Client:

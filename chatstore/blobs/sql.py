@@ -21,7 +21,6 @@ from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.units import Unit
 from chatstore.streams import (
-    CHUNK_BYTES,
     Meter,
     check_blob_key,
     check_content_type,
@@ -29,6 +28,9 @@ from chatstore.streams import (
     chunks_of,
     may_begin_key,
 )
+
+ROW_BYTES = 128 * 1024
+"""How much of a blob is one row; each of SQLite's threads keeps memory for a few."""
 
 _ABANDONED = timedelta(hours=1) // timedelta(microseconds=1)
 """How old chunks are, at the least, when they are taken for those of an upload that failed."""
@@ -218,7 +220,7 @@ class SQLBlobs:
 
 async def _publish(unit: Unit, key: str, number: int, meter: Meter, *, if_absent: bool) -> BlobInfo:
     values = {"key": key, "number": number, "size": meter.size, "sha256": meter.sha256}
-    if (await unit.fetch(_COUNT, values))[0][0] != -(-meter.size // CHUNK_BYTES):
+    if (await unit.fetch(_COUNT, values))[0][0] != -(-meter.size // ROW_BYTES):
         raise IntegrityError(f"put: chunks of blob {key!r} were removed while it was written; put it again")
     stored: Sequence[Row] = ()
     while not stored:  # what was in the way of the insert may be deleted before it is locked
@@ -239,9 +241,9 @@ async def _even(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     held = bytearray()
     async for chunk in chunks:
         held += chunk
-        while len(held) >= CHUNK_BYTES:
-            yield bytes(held[:CHUNK_BYTES])
-            del held[:CHUNK_BYTES]
+        while len(held) >= ROW_BYTES:
+            yield bytes(held[:ROW_BYTES])
+            del held[:ROW_BYTES]
     if held:
         yield bytes(held)
 

@@ -19,8 +19,7 @@ import aioboto3  # type: ignore[import-untyped]
 import pytest
 
 from chatstore import aws
-from chatstore.blobs import s3
-from chatstore.blobs.s3 import PART_BYTES, S3Blobs, open_s3
+from chatstore.blobs.s3 import S3Blobs, open_s3, parts
 from chatstore.errors import (
     ChatStoreError,
     ClosedError,
@@ -37,6 +36,8 @@ from chatstore.testing.servers import S3Server, ServerUnavailable
 
 REGION = "us-east-1"
 HOUR = timedelta(hours=1)
+PART_BYTES = 5 * 1024 * 1024
+"""The smallest part that S3 takes: what is true of parts is true of these."""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,11 @@ def endpoint(found_server: S3Server | str, require: Callable[[str], NoReturn]) -
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
         monkeypatch.setenv(name, "testing")
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", PART_BYTES)
 
 
 @pytest.fixture
@@ -157,18 +163,18 @@ class TestObjects:
 
 class TestParts:
     @pytest.mark.parametrize("size", [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES])
-    async def test_from_five_mebibytes_on_a_blob_is_sent_in_parts(
+    async def test_what_is_longer_than_a_part_is_sent_in_parts(
         self, blobs: S3Blobs, client: Any, bucket: str, size: int
     ) -> None:
         data = content(size)
         info = await blobs.put("a", pieces(data), content_type="text/plain")
         assert (info.size, info.sha256) == (size, hashlib.sha256(data).hexdigest())
         assert (await blobs.read("a") == data) is True
-        parts = -(-size // PART_BYTES) if size >= PART_BYTES else None
-        assert info.etag.partition("-")[2] == (str(parts) if parts else "")
+        assert info.etag.partition("-")[2] == (str(-(-size // PART_BYTES)) if size > PART_BYTES else "")
         found = await blobs.stat("a")
         assert found is not None
         assert (found.size, found.etag) == (size, info.etag)
+        assert found.sha256 == (None if size > PART_BYTES else info.sha256)
         assert await uploads(client, bucket) == []
 
     async def test_an_error_of_the_source_leaves_no_upload(self, blobs: S3Blobs, client: Any, bucket: str) -> None:
@@ -312,7 +318,7 @@ class TestOpening:
         url = f"s3://{bucket}/a/b?endpoint_url={endpoint}&region={REGION}&checksums=when_required"
         async with open_s3(url) as blobs:
             await put(blobs, "small")
-            await put(blobs, "large", bytes(PART_BYTES))
+            await put(blobs, "large", bytes(PART_BYTES + 1))
             assert await blobs.read("small") == b"bytes"
         answer = await client.head_object(Bucket=bucket, Key="a/b/small", ChecksumMode="ENABLED")
         assert "ChecksumCRC32" not in answer
@@ -498,7 +504,7 @@ def sending(body: bytes, *headers: str, length: int | None = None, reset: bool =
 EVERY: dict[str, Callable[[S3Blobs], Awaitable[Any]]] = {
     "put": lambda blobs: put(blobs, "a"),
     "create": lambda blobs: put(blobs, "a", if_absent=True),
-    "put in parts": lambda blobs: put(blobs, "a", bytes(PART_BYTES)),
+    "put in parts": lambda blobs: put(blobs, "a", bytes(PART_BYTES + 1)),
     "read": lambda blobs: blobs.read("a"),
     "stat": lambda blobs: blobs.stat("a"),
     "delete": lambda blobs: blobs.delete("a"),
@@ -625,7 +631,7 @@ class TestFaults:
 
         start = time.monotonic()
         monkeypatch.setattr(aws, "DEADLINE", 1.0)
-        monkeypatch.setattr(s3, "PART_BYTES", 32 * 1024 * 1024)  # much more than lies in the buffers of a connection
+        monkeypatch.setattr(parts, "PART_BYTES", 32 * 1024 * 1024)  # much more than lies in the buffers of a connection
         async with serving(slow) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
             assert await put(blobs, "a", bytes(28 * 1024 * 1024)) == "e"
         assert time.monotonic() - start > 2 * aws.DEADLINE
