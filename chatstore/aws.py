@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from io import UnsupportedOperation
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import Any, TypeAlias, TypeVar
 
 from chatstore.errors import (
@@ -39,7 +39,6 @@ DEADLINE = 8.0
 """After how many seconds without an answer, or without progress, a call is given up, its attempts included."""
 
 _PIECE_BYTES = 256 * 1024
-_MEMORY_BYTES = 1024 * 1024
 
 _FAILURES = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
 
@@ -110,40 +109,39 @@ async def opened_client(
         await client.close()
 
 
-class Body(SpooledTemporaryFile[bytes]):
-    """Bytes on their way to a server: in memory while they are few, else in a temporary file.
+class Body(io.BufferedIOBase):
+    """Bytes on their way to a server: the deadline of their request counts from when some were last taken."""
 
-    The deadline of their request counts from when some were last taken.
-    """
+    _limit: asyncio.Timeout | None = None
+    _loop: asyncio.AbstractEventLoop
 
-    def __init__(self) -> None:
-        super().__init__(_MEMORY_BYTES)
-        self.limit: asyncio.Timeout | None = None
-        self._loop = asyncio.get_running_loop()
-        self._size = 0
+    def limit_by(self, limit: asyncio.Timeout | None) -> None:
+        """Put off ``limit`` whenever bytes are taken, until this is called again."""
+        self._limit, self._loop = limit, asyncio.get_running_loop()
 
-    def write(self, data: Any) -> int:
-        """Append bytes."""
-        self._size += len(data)
-        return super().write(data)
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to ``size`` bytes, never many of them unless all are asked for.
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to ``size`` bytes, never many of them unless all are asked for, and put the deadline off.
-
-        The driver calls it in a thread, and in the event loop where it signs them first.
+        The driver calls it in a thread where the bytes are in a file.
         """
-        self._loop.call_soon_threadsafe(self._put_off)
-        return super().read(size if size < 0 else min(size, _PIECE_BYTES))
-
-    def fileno(self) -> int:
-        """Return the file's descriptor; asking for that of bytes in memory would write them to a file."""
-        if self._size <= _MEMORY_BYTES:
-            raise UnsupportedOperation("the bytes are in memory")
-        return super().fileno()
+        if self._limit is not None:
+            self._loop.call_soon_threadsafe(self._put_off)
+        return super().read(size if size is None or size < 0 else min(size, _PIECE_BYTES))
 
     def _put_off(self) -> None:
-        if self.limit is not None and not self.limit.expired():
-            self.limit.reschedule(self._loop.time() + DEADLINE)
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(self._loop.time() + DEADLINE)
+
+
+class BodyInMemory(Body, io.BytesIO):
+    """Bytes that wait in memory."""
+
+
+class BodyInFile(Body, io.BufferedRandom):
+    """Bytes that wait in a temporary file, which has no name and goes when it is closed; making one blocks."""
+
+    def __init__(self) -> None:
+        super().__init__(TemporaryFile(buffering=0))  # noqa: SIM115  # closed with this
 
 
 class Client:
@@ -220,13 +218,13 @@ async def answered(what: str, call: Awaitable[T], seconds: float | None = None, 
     try:
         async with asyncio.timeout(seconds or DEADLINE) as limit:
             if body is not None:
-                body.limit = limit
+                body.limit_by(limit)
             return await call
     except _FAILURES as error:
         raise _failure(what, error) from error
     finally:
         if body is not None:
-            body.limit = None
+            body.limit_by(None)
 
 
 def code_of(error: ChatStoreError) -> str:

@@ -1,6 +1,6 @@
 """What is sent to S3, gathered part by part before it is sent.
 
-A part that is longer than 1 MiB waits in a temporary file: so any number of uploads, from clients of any speed, take
+What is longer than 1 MiB waits in a temporary file: so any number of uploads, from clients of any speed, take
 little memory and never wait for each other, and a request that fails can be sent again.
 """
 
@@ -11,19 +11,23 @@ import errno
 import hashlib
 import zlib
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
-from chatstore.aws import Body
+from chatstore.aws import Body, BodyInFile, BodyInMemory
 from chatstore.errors import StorageFullError, UnavailableError
 from chatstore.shielding import finished
-from chatstore.streams import CHUNK_BYTES, batches_of
-
-T = TypeVar("T")
+from chatstore.streams import batches_of
 
 PART_BYTES = 64 * 1024 * 1024
 """How long a part is, and up to where a blob is one request."""
+
+MEMORY_BYTES = 1024 * 1024
+"""How much of a part waits in memory."""
+
+BATCH_BYTES = 512 * 1024
+"""How much is written to a file at once, at the least."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -48,22 +52,25 @@ class Part:
     """
 
     def __init__(self, most: int, checksummed: bool) -> None:
-        self.body = Body()
+        self.body: Body = BodyInMemory()
         self.is_last = False
-        self._room = most
+        self._most = most
+        self._size = 0
         self._name = "ChecksumCRC32" if checksummed else "ContentMD5"
         self._hash: Any = _CRC32() if checksummed else hashlib.md5(usedforsecurity=False)
 
-    def take(self, chunks: list[memoryview]) -> list[memoryview]:
-        """Write the chunks as far as there is room, and return what is left of them; blocks."""
-        for place, chunk in enumerate(chunks):
-            fits = chunk[: self._room]
-            self.body.write(fits)
-            self._hash.update(fits)
-            self._room -= len(fits)
-            if len(fits) < len(chunk):
-                return [chunk[len(fits) :], *chunks[place + 1 :]]
-        return []
+    async def take(self, what: str, chunks: list[memoryview]) -> list[memoryview]:
+        """Write the chunks as far as there is room, and return what is left of them."""
+        if self._size + sum(map(len, chunks)) <= MEMORY_BYTES:
+            return self._write(chunks)
+        try:
+            # to its end: it must not be writing when the file is closed
+            return await finished(asyncio.to_thread(self._write_to_file, chunks))
+        except OSError as error:
+            message = f"{what}: a temporary file cannot be written: {error.strerror}"
+            if error.errno in _FULL:
+                raise StorageFullError(f"{message}; free space, or let TMPDIR name another folder") from error
+            raise UnavailableError(message) from error
 
     @property
     def checksum(self) -> dict[str, str]:
@@ -71,8 +78,29 @@ class Part:
         return {self._name: b64encode(self._hash.digest()).decode()}
 
     async def close(self) -> None:
-        """Remove what the part is kept in; a second call does nothing."""
-        await finished(asyncio.to_thread(self.body.close))
+        """Let the bytes go; a second call does nothing."""
+        if isinstance(self.body, BodyInMemory):
+            self.body.close()
+        else:
+            await finished(asyncio.to_thread(self.body.close))
+
+    def _write_to_file(self, chunks: list[memoryview]) -> list[memoryview]:
+        if isinstance(self.body, BodyInMemory):
+            held, self.body = self.body, BodyInFile()
+            self.body.write(held.getbuffer())
+        rest = self._write(chunks)
+        self.body.flush()
+        return rest
+
+    def _write(self, chunks: list[memoryview]) -> list[memoryview]:
+        for place, chunk in enumerate(chunks):
+            fits = chunk[: self._most - self._size]
+            self.body.write(fits)
+            self._hash.update(fits)
+            self._size += len(fits)
+            if len(fits) < len(chunk):
+                return [chunk[len(fits) :], *chunks[place + 1 :]]
+        return []
 
 
 async def parts_of(
@@ -84,26 +112,15 @@ async def parts_of(
     """
     part = Part(part_bytes, checksummed)
     try:
-        async with aclosing(batches_of(chunks, CHUNK_BYTES)) as batches:
+        async with aclosing(batches_of(chunks, BATCH_BYTES)) as batches:
             async for batch in batches:
-                rest = await _in_thread(what, part.take, [memoryview(chunk) for chunk in batch])
+                rest = await part.take(what, [memoryview(chunk) for chunk in batch])
                 while rest:
                     yield part
                     part = Part(part_bytes, checksummed)
-                    rest = await _in_thread(what, part.take, rest)
+                    rest = await part.take(what, rest)
         part.is_last = True
         yield part
     except BaseException:
         await part.close()
         raise
-
-
-async def _in_thread(what: str, function: Callable[[list[memoryview]], T], chunks: list[memoryview]) -> T:
-    """Call ``function`` to its end: it must not be writing when the file is closed."""
-    try:
-        return await finished(asyncio.to_thread(function, chunks))
-    except OSError as error:
-        message = f"{what}: a temporary file cannot be written: {error.strerror}"
-        if error.errno in _FULL:
-            raise StorageFullError(f"{message}; free space, or let TMPDIR name another folder") from error
-        raise UnavailableError(message) from error

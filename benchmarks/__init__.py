@@ -1,0 +1,1 @@
+"""Measuring programs; none is a test, and nothing in the library knows of them."""
