@@ -61,7 +61,8 @@ class S3Blobs:
 
     ``endpoint_url`` names another server than AWS; ``checksums="when_required"`` is for one that refuses the
     checksums AWS takes. Credentials are found as every AWS client finds them. A caller's own ``client``, or a
-    factory of one, is used in place of all this; the client is not closed, what the factory opens is.
+    factory of one, is used in place of all this; the client is not closed, what the factory opens is. Give it
+    ``Config(s3={"payload_signing_enabled": False})``, or it reads long blobs in the event loop to sign them.
     """
 
     def __init__(
