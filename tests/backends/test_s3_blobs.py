@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import os
 import random
+import resource
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, NoReturn, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -275,6 +276,110 @@ class TestParts:
             assert (found.etag, found.size) == (info.etag, size)
             with pytest.raises(ConflictError):
                 await put(through, "a", bytes(size), if_absent=True)
+
+
+class TestWaiting:
+    """What waits to be sent: in memory while it is little, in a temporary file else."""
+
+    @pytest.fixture
+    def places(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Whether each part that was sent lay in a file."""
+        seen: list[bool] = []
+        close = parts.Part.close
+
+        async def noted(part: parts.Part) -> None:
+            if not part.body.closed:
+                seen.append(isinstance(part.body, aws.BodyInFile))
+            await close(part)
+            assert part.body.closed
+
+        monkeypatch.setattr(parts.Part, "close", noted)
+        return seen
+
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [
+            (0, [False]),
+            (parts.MEMORY_BYTES, [False]),
+            (parts.MEMORY_BYTES + 1, [True]),
+            (PART_BYTES, [True]),
+            (PART_BYTES + 1, [True, False]),
+            (2 * PART_BYTES + 2_000_000, [True, True, True]),
+        ],
+    )
+    async def test_more_than_a_mebibyte_waits_in_a_file_that_is_closed(
+        self, blobs: S3Blobs, places: list[bool], size: int, expected: list[bool]
+    ) -> None:
+        data = content(size)
+        await blobs.put("a", pieces(data), content_type="text/plain")
+        assert places == expected
+        assert (await blobs.read("a") == data) is True
+
+    @pytest.mark.parametrize("chunk", [1, 4096, 3_000_000, 20_000_000])
+    async def test_chunks_of_any_size_are_cut_into_parts(self, blobs: S3Blobs, chunk: int) -> None:
+        data = content(2 * PART_BYTES + 12_345 if chunk > 1 else 3000)
+        info = await blobs.put("a", pieces(data, chunk), content_type="text/plain")
+        assert (info.size, info.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert (await blobs.read("a") == data) is True
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="open files are counted in /proc")
+    async def test_nothing_is_left_open_when_a_put_is_cancelled_or_fails(
+        self, blobs: S3Blobs, places: list[bool]
+    ) -> None:
+        async def failing() -> AsyncIterator[bytes]:
+            yield bytes(2_000_000)
+            raise KeyError("of the source")
+
+        before, moments = files_without_a_name(), random.Random(3)
+        for number in range(10):
+            with pytest.raises(KeyError):
+                await blobs.put("a", failing(), content_type="text/plain")
+            upload = asyncio.create_task(put(blobs, f"{number}", bytes(2 * PART_BYTES + 1)))
+            await asyncio.wait([upload], timeout=moments.uniform(0, 0.1))
+            upload.cancel()
+            await asyncio.gather(upload, return_exceptions=True)
+        assert places.count(True) >= 10
+        assert files_without_a_name() == before
+
+    async def test_a_full_disk_for_temporary_files_is_named_and_stores_nothing(self, blobs: S3Blobs) -> None:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, before[1]))
+        try:
+            with pytest.raises(StorageFullError, match="TMPDIR") as caught:
+                await put(blobs, "a", bytes(3_000_000))
+            await put(blobs, "b", bytes(1_500_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert isinstance(caught.value.__cause__, OSError)
+        assert await keys(blobs) == ["b"]
+
+    async def test_sixteen_slow_clients_do_not_hold_up_another(self, blobs: S3Blobs) -> None:
+        reached = [asyncio.Event() for _ in range(16)]
+
+        async def slow(number: int) -> AsyncIterator[bytes]:
+            yield bytes(PART_BYTES - 1)
+            reached[number].set()
+            await asyncio.Event().wait()
+
+        waiting = [
+            asyncio.create_task(blobs.put(f"{number}", slow(number), content_type="text/plain")) for number in range(16)
+        ]
+        await asyncio.gather(*(event.wait() for event in reached))
+        async with asyncio.timeout(10):
+            await put(blobs, "other", bytes(2 * PART_BYTES))
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await keys(blobs) == ["other"]
+
+
+def files_without_a_name() -> int:
+    """Return how many files this process has open that were deleted, as temporary files are."""
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own is gone
+            found += os.readlink(f"/proc/self/fd/{descriptor}").endswith("(deleted)")
+    return found
 
 
 class TestPresigned:
@@ -549,8 +654,10 @@ class TestFaults:
     async def test_a_page_of_somebody_else_is_no_answer(self) -> None:
         async with serving(babbling) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
             for name in ("put", "put in parts", "read", "stat", "list"):
+                start = time.monotonic()
                 with pytest.raises(UnavailableError):
                     await EVERY[name](blobs)
+                assert time.monotonic() - start < 10, name
 
     @pytest.mark.parametrize(
         ("status", "code"),
@@ -585,9 +692,12 @@ class TestFaults:
     @pytest.mark.parametrize("reset", [False, True])
     async def test_a_body_cut_on_its_way_is_never_a_blob(self, reset: bool) -> None:
         cut = sending(bytes(300_000), length=1_000_000, reset=reset)
+        start = time.monotonic()
         async with serving(cut) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
-            with pytest.raises(UnavailableError):
+            with pytest.raises(UnavailableError) as caught:
                 await blobs.read("a")
+        assert caught.value.retryable
+        assert time.monotonic() - start < 10
 
     async def test_a_body_that_stops_is_given_up_within_ten_seconds(self) -> None:
         async def stopping(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from chatstore.blobs.local import LocalBlobs
 from chatstore.blobs.memory import MemoryBlobs
-from chatstore.blobs.s3 import S3Blobs
+from chatstore.blobs.s3 import S3Blobs, parts
 from chatstore.protocols import BlobStore
 from chatstore.testing.blob_suite import BlobTests
 from chatstore.testing.blob_suites.lifecycle import Reopen
@@ -71,6 +71,7 @@ async def open_s3(
         require(str(s3_server))
     for name in {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - os.environ.keys():
         monkeypatch.setenv(name, "testing")
+    monkeypatch.setattr(parts, "PART_BYTES", 5 * 1024 * 1024)  # so that the suite's large blobs have several
     bucket, url, region = f"chatstore-{uuid.uuid4().hex}", s3_server.url(), "us-east-1"
     async with aioboto3.Session().client("s3", endpoint_url=url, region_name=region) as client:
         await client.create_bucket(Bucket=bucket)

@@ -127,6 +127,8 @@ def _body(size: int, form: bool) -> Iterator[bytes]:
 
 @pytest.fixture(params=["raw", "form"])
 def server(request: pytest.FixtureRequest, urls: tuple[str, str]) -> Iterator[Server]:
+    if request.param == "form" and not urls[1].startswith("file:"):
+        pytest.skip("a form is taken apart before the bytes reach a blob store: tried with one of them")
     command = [sys.executable, str(PROGRAM), *urls]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -150,5 +152,4 @@ def test_large_files_up_and_down_take_little_more_memory_than_none(server: Serve
         server.forget_peak()
         assert set(pool.map(server.download, ids)) == {DIGEST}
         grown["down"] = server.peak() - idle
-    print(grown)  # noqa: T201
     assert max(grown.values()) <= ALLOWED[at_once], {way: f"{more / MIB:.1f} MiB more" for way, more in grown.items()}
