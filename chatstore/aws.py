@@ -39,6 +39,7 @@ DEADLINE = 8.0
 """After how many seconds without an answer, or without progress, a call is given up, its attempts included."""
 
 _PIECE_BYTES = 256 * 1024
+_BYTES_PER_SECOND = 2 * 1024 * 1024  # of a busy server, between the last byte of a body and its answer
 
 _FAILURES = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
 
@@ -92,7 +93,7 @@ async def opened_client(
     config = Config(
         signature_version="s3v4",
         connect_timeout=2,
-        read_timeout=DEADLINE,
+        read_timeout=60,  # every call has a deadline of its own, which is shorter
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=64,
         s3={"payload_signing_enabled": False},  # else a body is read in the event loop; its checksum is signed
@@ -112,8 +113,14 @@ async def opened_client(
 class Body(io.BufferedIOBase):
     """Bytes on their way to a server: the deadline of their request counts from when some were last taken."""
 
-    _limit: asyncio.Timeout | None = None
-    _loop: asyncio.AbstractEventLoop
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.size: int = 0
+        """How many bytes there are, for whoever writes them to say."""
+        self.taken: asyncio.Event = asyncio.Event()
+        """Set when the last of them was taken: from then on the server may do at any time what it was asked for."""
+        self._limit: asyncio.Timeout | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     def limit_by(self, limit: asyncio.Timeout | None) -> None:
         """Put off ``limit`` whenever bytes are taken, until this is called again."""
@@ -124,13 +131,17 @@ class Body(io.BufferedIOBase):
 
         The driver calls it in a thread where the bytes are in a file.
         """
+        piece = super().read(size if size is None or size < 0 else min(size, _PIECE_BYTES))
         if self._limit is not None:
-            self._loop.call_soon_threadsafe(self._put_off)
-        return super().read(size if size is None or size < 0 else min(size, _PIECE_BYTES))
+            self._loop.call_soon_threadsafe(self._put_off, self.tell() >= self.size)
+        return piece
 
-    def _put_off(self) -> None:
+    def _put_off(self, all_taken: bool) -> None:
+        if all_taken:
+            self.taken.set()
         if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(self._loop.time() + DEADLINE)
+            further = self.size / _BYTES_PER_SECOND if all_taken else 0.0
+            self._limit.reschedule(self._loop.time() + DEADLINE + further)
 
 
 class BodyInMemory(Body, io.BytesIO):

@@ -741,6 +741,62 @@ class TestFaults:
             assert await put(blobs, "a", bytes(28 * 1024 * 1024)) == "e"
         assert time.monotonic() - start > 2 * aws.DEADLINE
 
+    async def test_a_server_is_given_time_for_a_large_body(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def busy(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await rest_of(head, reader, writer)
+            await asyncio.sleep(1.2)  # as one that writes to a slow disk
+            writer.write(answer("200 OK", b"", 'ETag: "e"'))
+
+        monkeypatch.setattr(aws, "DEADLINE", 0.6)
+        async with serving(busy) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
+            assert await put(blobs, "large", bytes(4 * 1024 * 1024)) == "e"
+            with pytest.raises(UnavailableError, match="in time"):
+                await put(blobs, "small")
+
+    async def test_a_put_that_the_server_has_is_not_left_to_land_later(self, endpoint: str, bucket: str) -> None:
+        """Cancelled while the server is busy with it, it is waited for: it would replace what is put after it."""
+        has_it, busy = asyncio.Event(), asyncio.Event()
+
+        async def handle(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            body = await rest_of(head, reader, writer)
+            if not has_it.is_set():
+                has_it.set()
+                await busy.wait()
+            writer.write(await forwarded(endpoint, head, body))
+            await writer.drain()
+            raise ConnectionResetError
+
+        async with serving(handle) as address, S3Blobs(bucket, endpoint_url=address, region=REGION) as blobs:
+            first = asyncio.create_task(put(blobs, "a", b"first"))
+            await has_it.wait()
+            first.cancel()
+            done, _ = await asyncio.wait([first], timeout=0.2)
+            assert not done
+            busy.set()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            assert await blobs.read("a") == b"first"
+            await put(blobs, "a", b"second")
+            assert await blobs.read("a") == b"second"
+
+    async def test_a_put_that_the_server_has_not_is_given_up_at_once(self) -> None:
+        begun = asyncio.Event()
+
+        async def taking_little(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await reader.read(1)
+            begun.set()
+            await asyncio.Event().wait()
+
+        async with serving(taking_little) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
+            upload = asyncio.create_task(put(blobs, "a", bytes(PART_BYTES)))
+            await begun.wait()
+            start = time.monotonic()
+            upload.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await upload
+            assert time.monotonic() - start < 2
+
     async def test_a_server_that_recovers_is_asked_again(self, endpoint: str, bucket: str) -> None:
         async with (
             forwarding(endpoint, lambda head: True) as (address, lost),

@@ -97,7 +97,7 @@ class Part:
             fits = chunk[: self._most - self._size]
             self.body.write(fits)
             self._hash.update(fits)
-            self._size += len(fits)
+            self._size = self.body.size = self._size + len(fits)
             if len(fits) < len(chunk):
                 return [chunk[len(fits) :], *chunks[place + 1 :]]
         return []

@@ -45,10 +45,21 @@ class Write:
         return answer
 
     async def create(self, operation: str, arguments: dict[str, Any], body: Body | None = None) -> str:
-        """Send the request that makes the blob, and return its tag; a retry may find what its first try had done."""
+        """Send the request that makes the blob, and return its tag.
+
+        When the server has all of it, it may make the blob at any time, over a later one as well: a cancellation
+        waits for what it does then.
+        """
+        creating = asyncio.ensure_future(self._create(operation, arguments, body))
+        if body is not None and body.size:
+            await _until_taken(creating, body)
+        return await finished(creating)
+
+    async def _create(self, operation: str, arguments: dict[str, Any], body: Body | None) -> str:
         try:
             answer = await self.ask(operation, self.condition | arguments, body=body)
         except ChatStoreError as error:
+            # a retry may find what its first try had done
             if not isinstance(error, ConflictError) and code_of(error) != "NoSuchUpload":
                 raise
             answer = await self._head()
@@ -134,6 +145,20 @@ async def _send_part(write: Write, upload: str, number: int, part: Part) -> dict
         await part.close()
     sent = {"PartNumber": number, "ETag": field(write.what, answer, "ETag")}
     return sent | checksum if write.checksummed else sent
+
+
+async def _until_taken(sending: asyncio.Future[Any], body: Body) -> None:
+    """Wait until all of the body was taken or its request has ended; a cancellation before that ends the request."""
+    taken = asyncio.ensure_future(body.taken.wait())
+    try:
+        await asyncio.wait([sending, taken], return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        if not body.taken.is_set():
+            sending.cancel()
+        await finished(asyncio.gather(sending, return_exceptions=True))
+        raise
+    finally:
+        taken.cancel()
 
 
 async def _meanwhile(sending: Coroutine[Any, Any, T], gathering: Awaitable[U]) -> tuple[T, U]:
