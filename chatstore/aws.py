@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from io import BytesIO
+from tempfile import TemporaryFile
 from typing import Any, TypeAlias, TypeVar
 
 from chatstore.errors import (
@@ -38,6 +39,7 @@ DEADLINE = 8.0
 """After how many seconds without an answer, or without progress, a call is given up, its attempts included."""
 
 _PIECE_BYTES = 256 * 1024
+_BYTES_PER_SECOND = 2 * 1024 * 1024  # of a busy server, between the last byte of a body and its answer
 
 _FAILURES = (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
 
@@ -91,9 +93,10 @@ async def opened_client(
     config = Config(
         signature_version="s3v4",
         connect_timeout=2,
-        read_timeout=DEADLINE,
+        read_timeout=60,  # every call has a deadline of its own, which is shorter
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=64,
+        s3={"payload_signing_enabled": False},  # else a body is read in the event loop; its checksum is signed
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
     )
@@ -107,25 +110,49 @@ async def opened_client(
         await client.close()
 
 
-class Body(BytesIO):
-    """Bytes on their way to a server: the deadline of their request counts from when some were last taken.
+class Body(io.BufferedIOBase):
+    """Bytes on their way to a server: the deadline of their request counts from when some were last taken."""
 
-    With a ``size``, room for exactly as many is made at once.
-    """
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.size: int = 0
+        """How many bytes there are, for whoever writes them to say."""
+        self.taken: asyncio.Event = asyncio.Event()
+        """Set when the last of them was taken: from then on the server may do at any time what it was asked for."""
+        self._limit: asyncio.Timeout | None = None
+        self._loop: asyncio.AbstractEventLoop
 
-    def __init__(self, size: int = 0) -> None:
-        super().__init__()
-        self.limit: asyncio.Timeout | None = None
-        if size:
-            self.seek(size - 1)
-            self.write(b"\0")
-            self.seek(0)
+    def limit_by(self, limit: asyncio.Timeout | None) -> None:
+        """Put off ``limit`` whenever bytes are taken, until this is called again."""
+        self._limit, self._loop = limit, asyncio.get_running_loop()
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to ``size`` bytes, never many of them unless all are asked for, and put the deadline off."""
-        if self.limit is not None and not self.limit.expired():
-            self.limit.reschedule(asyncio.get_running_loop().time() + DEADLINE)
-        return super().read(size if size is None or size < 0 else min(size, _PIECE_BYTES))
+        """Return up to ``size`` bytes, never many of them unless all are asked for.
+
+        The driver calls it in a thread where the bytes are in a file.
+        """
+        piece = super().read(size if size is None or size < 0 else min(size, _PIECE_BYTES))
+        if self._limit is not None:
+            self._loop.call_soon_threadsafe(self._put_off, self.tell() >= self.size)
+        return piece
+
+    def _put_off(self, all_taken: bool) -> None:
+        if all_taken:
+            self.taken.set()
+        if self._limit is not None and not self._limit.expired():
+            further = self.size / _BYTES_PER_SECOND if all_taken else 0.0
+            self._limit.reschedule(self._loop.time() + DEADLINE + further)
+
+
+class BodyInMemory(Body, io.BytesIO):
+    """Bytes that wait in memory."""
+
+
+class BodyInFile(Body, io.BufferedRandom):
+    """Bytes that wait in a temporary file, which has no name and goes when it is closed; making one blocks."""
+
+    def __init__(self) -> None:
+        super().__init__(TemporaryFile(buffering=0))  # noqa: SIM115  # closed with this
 
 
 class Client:
@@ -202,13 +229,13 @@ async def answered(what: str, call: Awaitable[T], seconds: float | None = None, 
     try:
         async with asyncio.timeout(seconds or DEADLINE) as limit:
             if body is not None:
-                body.limit = limit
+                body.limit_by(limit)
             return await call
     except _FAILURES as error:
         raise _failure(what, error) from error
     finally:
         if body is not None:
-            body.limit = None
+            body.limit_by(None)
 
 
 def code_of(error: ChatStoreError) -> str:

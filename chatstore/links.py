@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from chatstore import instants
@@ -25,10 +25,13 @@ def check_lifetime(expires_in: object) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload that has begun: the pending record, and the request that the client sends its bytes with."""
+    """An upload that has begun: the pending record, and the request that the client sends its bytes with.
+
+    The URL is a secret and not shown by ``repr``.
+    """
 
     attachment: Attachment
-    url: str
+    url: str = field(repr=False)
     method: str
     headers: dict[str, str]
     expires_at: datetime

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -61,9 +61,12 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class PresignedRequest:
-    """A request that anyone may send until ``expires_at``: the URL, the method, and the headers to send along."""
+    """A request that anyone may send until ``expires_at``: the URL, the method, and the headers to send along.
 
-    url: str
+    The URL is a secret and not shown by ``repr``.
+    """
+
+    url: str = field(repr=False)
     method: str
     headers: dict[str, str]
     expires_at: datetime
@@ -73,6 +76,7 @@ class PresignedRequest:
 class BlobStore(Protocol):
     """Bytes under opaque keys: one to eight parts of lower-case letters, digits, ``-`` and ``_``, joined by ``/``.
 
+    A part has at most 128 characters, a key 512. A content type is 1 to 255 printable ASCII characters.
     Every call may raise ``InvalidInputError`` (before anything is asked), ``ClosedError``, ``ConfigurationError``
     and ``StorageError``; a method names only what it raises beyond these.
     """

@@ -12,7 +12,15 @@ from chatstore import instants
 from chatstore.errors import ConflictError, NotFoundError, NotSupportedError
 from chatstore.lifetime import Lifetime
 from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedRequest
-from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of
+from chatstore.streams import (
+    CHUNK_BYTES,
+    Meter,
+    check_blob_key,
+    check_content_type,
+    check_range,
+    chunks_of,
+    may_begin_key,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class MemoryBlobs:
         if_absent: bool = False,
     ) -> BlobInfo:
         self._enter(key)
+        check_content_type(content_type)
         meter = Meter(size)
         data = b"".join([chunk async for chunk in meter.through(chunks_of(source))])
         if if_absent and key in self._blobs:
@@ -71,6 +80,8 @@ class MemoryBlobs:
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, BlobInfo]]:
         self._lifetime.enter()
+        if not may_begin_key(prefix):
+            return
         for key in sorted(key for key in self._blobs if key.startswith(prefix)):
             if key in self._blobs:
                 yield key, self._blobs[key].info

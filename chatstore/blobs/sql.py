@@ -20,7 +20,17 @@ from chatstore.protocols import BlobInfo, BlobSource, Capability, PresignedReque
 from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
-from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of, may_begin_key
+from chatstore.streams import (
+    Meter,
+    check_blob_key,
+    check_content_type,
+    check_range,
+    chunks_of,
+    may_begin_key,
+)
+
+ROW_BYTES = 128 * 1024
+"""How much of a blob is one row; each of SQLite's threads keeps memory for a few."""
 
 _ABANDONED = timedelta(hours=1) // timedelta(microseconds=1)
 """After how long without a new chunk an upload is taken for one that was killed."""
@@ -108,6 +118,7 @@ class SQLBlobs:
         if_absent: bool = False,
     ) -> BlobInfo:
         await self._enter(key)
+        check_content_type(content_type)
         meter = Meter(size)
         number = secrets.randbits(63)
         values = {"key": key, "number": number}
@@ -229,7 +240,7 @@ class SQLBlobs:
 async def _publish(unit: Unit, key: str, number: int, meter: Meter, *, if_absent: bool) -> BlobInfo:
     values = {"key": key, "number": number, "size": meter.size, "sha256": meter.sha256}
     ((count, longest_pause),) = await unit.fetch(_PAUSES, values)
-    if count != -(-meter.size // CHUNK_BYTES) or longest_pause > _LONGEST_PAUSE:
+    if count != -(-meter.size // ROW_BYTES) or longest_pause > _LONGEST_PAUSE:
         raise UnavailableError(f"put: the upload of blob {key!r} paused for too long; put it again")
     stored: Sequence[Row] = ()
     while not stored:  # what was in the way of the insert may be deleted before it is locked
@@ -250,9 +261,9 @@ async def _even(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     held = bytearray()
     async for chunk in chunks:
         held += chunk
-        while len(held) >= CHUNK_BYTES:
-            yield bytes(held[:CHUNK_BYTES])
-            del held[:CHUNK_BYTES]
+        while len(held) >= ROW_BYTES:
+            yield bytes(held[:ROW_BYTES])
+            del held[:ROW_BYTES]
     if held:
         yield bytes(held)
 

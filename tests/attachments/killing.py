@@ -20,8 +20,9 @@ from inspecting import blobs_of, upload
 from chatstore import aws, open_store
 from chatstore.assembly import ChatStore
 from chatstore.attachments import new_blob_key
-from chatstore.blobs import local, s3
 from chatstore.blobs import sql as sql_blobs
+from chatstore.blobs.local import store as local_blobs
+from chatstore.blobs.s3 import parts
 from chatstore.models import Attachment
 from chatstore.protocols import Limits
 from chatstore.sql.connections import Unit
@@ -30,6 +31,9 @@ from chatstore.users import UserStore
 
 DATA = bytes(range(256)) * 2400
 """Three chunks in the database, one request to S3."""
+
+PART_BYTES = 5 * 1024 * 1024
+"""The smallest part that S3 takes: what is true of parts is true of these."""
 
 KEYS = [b"k" * 32]
 
@@ -47,7 +51,7 @@ async def _add(chat: ChatStore, user: UserStore) -> AsyncIterator[None]:
 
 async def _add_in_parts(chat: ChatStore, user: UserStore) -> AsyncIterator[None]:
     yield
-    await user.add_attachment("a.bin", bytes(s3.PART_BYTES) + DATA)
+    await user.add_attachment("a.bin", bytes(PART_BYTES) + DATA)
 
 
 async def _receive(chat: ChatStore, user: UserStore) -> AsyncIterator[None]:
@@ -128,7 +132,7 @@ class Steps:
         self._around(Unit, "_run")
         self._around(aws.Client, "ask")
         self._around(aws.Client, "receive")
-        self._around(local, "_done")
+        self._around(local_blobs, "_done")
         for name in ("fsync", "replace", "unlink", "mkdir"):
             self._before(name)
 
@@ -171,6 +175,7 @@ def _forked(job: dict[str, Any]) -> dict[str, Any]:
     if child == 0:
         steps = Steps(job["step"])
         steps.watch()
+        parts.PART_BYTES = PART_BYTES
         asyncio.run(_run(job, steps))
         os.write(writing, str(steps.count).encode())
         os._exit(0)

@@ -15,13 +15,16 @@ import pytest
 from inspecting import content, findings, keys, sweep, usage
 
 from chatstore import open_store
-from chatstore.blobs.s3 import PART_BYTES
+from chatstore.blobs.s3 import parts
 from chatstore.errors import UnavailableError
 from chatstore.models import Attachment
 from chatstore.users import UserStore
 
 ROUNDS = int(os.environ.get("CHATSTORE_CUT_ROUNDS", "8"))
 """How many files are uploaded and read through connections that are cut."""
+
+PART_BYTES = 5 * 1024 * 1024
+"""The smallest part that S3 takes: what is true of parts is true of these."""
 
 SIZES = [0, 10, 100_000, 700_000, PART_BYTES + 1, 2 * PART_BYTES + 700_000]
 
@@ -78,8 +81,9 @@ async def _round(user: UserStore, chance: random.Random) -> tuple[Attachment, by
 
 @pytest.mark.timeout(60 + 5 * ROUNDS)
 async def test_a_file_is_whole_or_not_there_when_the_connection_to_s3_is_cut(
-    sqlite_url: str, s3_url: str, tmp_path: Path
+    sqlite_url: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", PART_BYTES)
     endpoint = parse_qs(urlsplit(s3_url).query)["endpoint_url"][0]
     seed = random.randrange(2**32)
     chance = random.Random(seed)

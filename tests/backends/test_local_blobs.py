@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatstore.blobs.local import LEFTOVER_SECONDS, LocalBlobs, open_local
+from chatstore.blobs.local import LocalBlobs, open_local
+from chatstore.blobs.local.files import LEFTOVER_SECONDS
 from chatstore.errors import (
     ChatStoreError,
     ClosedError,
@@ -97,7 +98,7 @@ class TestPlaces:
         assert [await blobs.read(key) for key in await keys(blobs)] == [b"a", b"ab", b"ab/c", b"ab/c/d"]
 
     async def test_the_longest_key_has_a_place(self, blobs: LocalBlobs) -> None:
-        key = "/".join(["x" * 128] * 8)
+        key = "/".join(["x" * 128] * 3 + ["x" * 24] * 5)
         await put(blobs, key)
         assert await keys(blobs) == [key]
         assert await blobs.read(key) == b"bytes"

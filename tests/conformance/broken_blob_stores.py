@@ -21,7 +21,8 @@ from chatstore.errors import (
     UnavailableError,
 )
 from chatstore.protocols import BlobInfo, Capability, PresignedRequest
-from chatstore.streams import CHUNK_BYTES, chunks_of
+from chatstore.streams import CHUNK_BYTES, MAX_KEY, chunks_of, may_begin_key
+from chatstore.testing.blob_suites.sources import TYPE
 
 
 class LeavesHalfPuts(MemoryBlobs):
@@ -32,7 +33,7 @@ class LeavesHalfPuts(MemoryBlobs):
             begun = options.get("if_absent", False)
             async for chunk in chunks:
                 if not begun:
-                    await super_put(key, chunk, content_type="")
+                    await super_put(key, chunk, content_type=TYPE)
                     begun = True
                 yield chunk
 
@@ -66,7 +67,7 @@ class HashesOnePiece(MemoryBlobs):
     async def put(self, key: str, source: Any, **options: Any) -> BlobInfo:
         info = await super().put(key, source, **options)
         other = MemoryBlobs()
-        first = await other.put("first", (await self.read(key))[:CHUNK_BYTES], content_type="")
+        first = await other.put("first", (await self.read(key))[:CHUNK_BYTES], content_type=TYPE)
         return replace(info, sha256=first.sha256)
 
 
@@ -175,6 +176,20 @@ class TakesUpperCase(MemoryBlobs):
         super()._enter(key.lower() if type(key) is str and key.isascii() else key)
 
 
+class TakesLongKeys(MemoryBlobs):
+    """Looks only at as much of a key as it expects."""
+
+    def _enter(self, key: Any) -> None:
+        super()._enter(key[:MAX_KEY] if type(key) is str else key)
+
+
+class TakesAnyType(MemoryBlobs):
+    """Does not look at what a content is said to be."""
+
+    async def put(self, key: str, source: Any, *, content_type: str, **options: Any) -> BlobInfo:
+        return await super().put(key, source, content_type=TYPE, **options)
+
+
 class ForgetsIfAbsent(MemoryBlobs):
     """Replaces what it was asked to keep."""
 
@@ -211,6 +226,7 @@ class ListsAsStored(MemoryBlobs):
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, BlobInfo]]:
         self._lifetime.enter()
+        may_begin_key(prefix)
         for key in [key for key in self._blobs if key.startswith(prefix)]:
             if key in self._blobs:
                 yield key, self._blobs[key].info
@@ -225,10 +241,19 @@ class ListsFolders(MemoryBlobs):
                 yield key, info
 
 
+class ListsAnything(MemoryBlobs):
+    """Takes what is no prefix for none."""
+
+    async def list(self, prefix: Any = "") -> AsyncIterator[tuple[str, BlobInfo]]:
+        async for key, info in super().list(prefix if type(prefix) is str else ""):
+            yield key, info
+
+
 class ListsPatterns(MemoryBlobs):
     """Takes a prefix for a pattern in which ``_`` is any character."""
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, BlobInfo]]:
+        may_begin_key(prefix)
         async for key, info in super().list():
             if fnmatchcase(key, prefix.replace("_", "?") + "*"):
                 yield key, info
@@ -332,7 +357,7 @@ class KeepsWhatWasCancelled(MemoryBlobs):
         try:
             return await super().put(key, noted(), **options)
         except asyncio.CancelledError:
-            await super().put(key, so_far, content_type="")
+            await super().put(key, so_far, content_type=TYPE)
             raise
 
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from chatstore.blobs.memory import MemoryBlobs
 from chatstore.errors import InvalidInputError, NotFoundError
 from chatstore.protocols import Capability, PresignedRequest
-from chatstore.streams import check_blob_key
+from chatstore.streams import check_blob_key, check_content_type
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ class PresigningBlobs(MemoryBlobs):
 
     async def presign_put(self, key: str, *, size: int, content_type: str, expires_in: timedelta) -> PresignedRequest:
         self._enter(key)
+        check_content_type(content_type)
         if type(size) is not int or size < 0:
             raise InvalidInputError("size: must be an int of 0 or more")
         return self._request("PUT", key, expires_in, size=str(size))
@@ -108,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.blobs.may(self.command, check_blob_key(key), values, len(body)):
             return 403, b"", ""
         if self.command == "PUT":
-            self._call(self.blobs.put(key, body, content_type=""))
+            self._call(self.blobs.put(key, body, content_type="any/thing"))
             return 201, b"", ""
         try:
             return 200, self._call(self.blobs.read(key)), values.get("name", "")

@@ -22,6 +22,7 @@ from broken_blob_stores import (
     KeepsWhatCame,
     KeepsWhatWasCancelled,
     LeavesHalfPuts,
+    ListsAnything,
     ListsAsStored,
     ListsByNumber,
     ListsFolders,
@@ -42,6 +43,8 @@ from broken_blob_stores import (
     SharesWhatItIsGiven,
     SwallowsAbsence,
     TagsBySize,
+    TakesAnyType,
+    TakesLongKeys,
     TakesText,
     TakesUpperCase,
     TellsOfAbsenceLate,
@@ -94,6 +97,7 @@ MEANT: dict[type[MemoryBlobs], set[str]] = {
         "test_what_a_source_raises_comes_through_as_it_is",
     },
     EmptiesBeforeReplacing: {
+        "test_a_bad_content_type_is_refused[put]",
         "test_a_bad_size_is_refused",
         "test_a_bad_source_is_refused",
         "test_a_half_replaced_blob_is_the_old_one",
@@ -206,6 +210,22 @@ MEANT: dict[type[MemoryBlobs], set[str]] = {
         "test_a_bad_key_is_refused[put]",
         "test_a_bad_key_is_refused[read]",
         "test_a_bad_key_is_refused[stat]",
+    },
+    TakesLongKeys: {
+        "test_a_bad_key_is_refused[delete]",
+        "test_a_bad_key_is_refused[open a range]",
+        "test_a_bad_key_is_refused[open]",
+        "test_a_bad_key_is_refused[put if absent]",
+        "test_a_bad_key_is_refused[put]",
+        "test_a_bad_key_is_refused[read]",
+        "test_a_bad_key_is_refused[stat]",
+    },
+    TakesAnyType: {
+        "test_a_bad_content_type_is_refused[put]",
+        "test_a_bad_key_is_refused_before_the_source_is_touched",
+    },
+    ListsAnything: {
+        "test_a_prefix_that_is_no_text_is_refused",
     },
     ForgetsIfAbsent: {
         "test_a_create_that_another_put_overtakes_is_a_conflict",
@@ -354,6 +374,7 @@ MEANT: dict[type[MemoryBlobs], set[str]] = {
         "test_a_shared_store_is_one_for_all_who_open_it",
     },
     ClaimsToPresign: {
+        "test_a_bad_content_type_is_refused[presign_put]",
         "test_a_bad_duration_is_refused",
         "test_a_bad_key_is_refused[presign_get]",
         "test_a_bad_key_is_refused[presign_put]",

@@ -10,7 +10,7 @@ import pytest
 
 from chatstore.blobs.local import LocalBlobs
 from chatstore.blobs.memory import MemoryBlobs
-from chatstore.blobs.s3 import S3Blobs
+from chatstore.blobs.s3 import S3Blobs, parts
 from chatstore.protocols import BlobStore
 from chatstore.testing.blob_suite import BlobTests
 from chatstore.testing.blob_suites.lifecycle import Reopen
@@ -48,8 +48,9 @@ class TestLocalBlobs(BlobTests):
 
 
 @pytest.fixture
-def open_s3(s3_server: S3Server, s3_bucket: str) -> Callable[[], S3Blobs]:
+def open_s3(s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], S3Blobs]:
     """Open blobs in a new bucket."""
+    monkeypatch.setattr(parts, "PART_BYTES", 5 * 1024 * 1024)  # so that the suite's large blobs have several
     return lambda: S3Blobs(s3_bucket, prefix="blobs", endpoint_url=s3_server.url(), region="us-east-1")
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatstore.errors import InvalidInputError
-from chatstore.streams import CHUNK_BYTES, Meter, check_blob_key, check_range, chunks_of
+from chatstore.streams import CHUNK_BYTES, MAX_KEY, Meter, batches_of, check_blob_key, check_range, chunks_of
 from chatstore.testing.blob_suites.refusals import DISTINCT_KEYS, REFUSED_KEYS
 from chatstore.testing.blob_suites.sources import SOURCES, content
 
@@ -188,6 +188,38 @@ async def test_a_meter_lets_no_byte_too_many_through() -> None:
     assert len(drawn) == 3
 
 
+async def test_a_meter_hashes_in_a_thread_and_never_two_chunks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed_by, hashing = [], threading.Lock()
+    update = Meter._update
+
+    def noted(meter: Meter, chunks: list[bytes]) -> None:
+        assert hashing.acquire(blocking=False)
+        hashed_by.append((threading.get_ident(), sum(map(len, chunks))))
+        update(meter, chunks)
+        hashing.release()
+
+    monkeypatch.setattr(Meter, "_update", noted)
+    data, meter = content(3 * CHUNK_BYTES + 5), Meter(None)
+    pieces = [data[start : start + 100_000] for start in range(0, len(data), 100_000)]
+    assert await _metered(meter, pieces) == data
+    assert meter.sha256 == hashlib.sha256(data).hexdigest()
+    assert sum(size for _, size in hashed_by) == len(data)
+    here = [size for thread, size in hashed_by if thread == threading.get_ident()]
+    assert max(here, default=0) < CHUNK_BYTES
+    assert len(hashed_by) > len(here)
+
+
+@given(PIECES, st.integers(1, 100))
+def test_batches_hold_all_chunks_in_their_order_and_enough_of_them(pieces: list[bytes], least: int) -> None:
+    async def batches() -> list[list[bytes]]:
+        return [batch async for batch in batches_of(chunks_of(pieces), least)]
+
+    found = asyncio.run(batches())
+    assert [chunk for batch in found for chunk in batch] == [piece for piece in pieces if piece]
+    assert all(sum(map(len, batch)) >= least > sum(map(len, batch[:-1])) for batch in found[:-1])
+    assert all(found)
+
+
 @pytest.mark.parametrize("size", [-1, True, False, 5.0, "5", b"5", [5], float("nan")])
 def test_a_meter_takes_a_size_or_none(size: Any) -> None:
     with pytest.raises(InvalidInputError, match="size"):
@@ -199,7 +231,7 @@ def test_up_to_eight_plain_parts_are_a_key(key: str) -> None:
     try:
         assert check_blob_key(key) == key
     except InvalidInputError:
-        assert len(key) > 500
+        assert len(key) > MAX_KEY
 
 
 @given(st.text(max_size=40))

@@ -158,14 +158,9 @@ class PuttingTests:
         assert type(await blobs.read("key")) is bytes
 
     @pytest.mark.parametrize(
-        "content_type",
-        ["image/png", "text/plain; charset=utf-8", "x/y", "", "a\r\nX-Evil: 1", "\u00e9/\x00", "x" * 5000],
+        "content_type", ["image/png", "text/plain; charset=utf-8", "x/y", 'a/b; c="~ !"', "x", "x/" + "y" * 253]
     )
     async def test_the_bytes_do_not_depend_on_their_type(self, blobs: BlobStore, content_type: str) -> None:
-        """A type is stored beside the bytes or refused as bad input: it never changes or loses them."""
-        try:
-            await blobs.put("key", b"<html>\r\n", content_type=content_type)
-        except ValueError:
-            assert await blobs.stat("key") is None
-        else:
-            assert await blobs.read("key") == b"<html>\r\n"
+        """Any type that a header can hold is taken, known or not: it never changes or loses the bytes."""
+        await blobs.put("key", b"<html>\r\n", content_type=content_type)
+        assert await blobs.read("key") == b"<html>\r\n"

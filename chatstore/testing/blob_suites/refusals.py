@@ -12,7 +12,7 @@ import pytest
 from chatstore.errors import InvalidInputError
 from chatstore.protocols import BlobStore
 from chatstore.streams import check_blob_key
-from chatstore.testing.blob_suites.calls import KEYED, refusal
+from chatstore.testing.blob_suites.calls import HOUR, KEYED, refusal
 from chatstore.testing.blob_suites.sources import TYPE, everything, keys, opened, put
 from chatstore.testing.factories import Text
 
@@ -24,7 +24,7 @@ REFUSED_KEYS: list[Any] = [
     *("\u200b", "\u202ea", "\ufeffa", "\ud800", "a\udfff", "%2e%2e%2fx", "a%00", "%", "*", "a?", "[a]", "{a}", "a|b"),
     *("a:b", "a;b", "a'b", 'a"b', "'; DROP TABLE blobs; --", "<a>", "a&b", "a=b", "a+b", "a,b", "a@b", "#", "a!"),
     *("~", "~root", "$HOME", "${x}", "`a`", "(a)", "^a$", "file:a", "http://a/b", "s3://a/b"),
-    *("a" * 129, "x/" + "a" * 129, "/".join("a" * 9), "a/" * 500_000, "a" * 1_000_000),
+    *("a" * 129, "x/" + "a" * 129, "/".join("a" * 9), "/".join(["a" * 100] * 6), "a/" * 500_000, "a" * 1_000_000),
     *(None, 5, 1.5, True, b"a", bytearray(b"a"), Path("a"), ["a"], ("a", "b"), {"a": 1}, object(), str, Text("a")),
 ]
 """What no store takes as a key."""
@@ -75,6 +75,14 @@ REFUSED_SOURCES: dict[str, Callable[[], Any]] = {
 
 REFUSED_SIZES: list[Any] = [-1, -(10**30), True, False, 5.0, "5", b"5", [5], float("nan"), float("inf")]
 
+REFUSED_TYPES: list[Any] = [
+    *("", "a\r\nb", "text/plain\n", "\r", "a\x00b", "a\tb", "\u00e9", "\ud800", "x" * 256, "x" * 1_000_000),
+    *(None, 5, 1.5, True, b"text/plain", ["text/plain"], object()),
+]
+"""What no header of HTTP can say of a content, and what would say more than that."""
+
+REFUSED_PREFIXES: list[Any] = [None, 5, 1.5, True, b"a", ["a"], ("a",), object(), Path("a")]
+
 REFUSED_BOUNDS: list[Any] = [-1, -(10**30), True, False, 1.0, "1", b"1", [1], float("nan")]
 
 REFUSED_RANGES: list[dict[str, Any]] = [
@@ -88,7 +96,7 @@ REFUSED_RANGES: list[dict[str, Any]] = [
 
 
 class RefusalTests:
-    """Keys, sources, sizes and ranges."""
+    """Keys, prefixes, sources, sizes, content types and ranges."""
 
     @pytest.mark.parametrize("where", KEYED)
     async def test_a_bad_key_is_refused(self, blobs: BlobStore, where: str) -> None:
@@ -102,7 +110,7 @@ class RefusalTests:
         assert await everything(blobs) == before
 
     async def test_a_bad_key_is_refused_before_the_source_is_touched(self, blobs: BlobStore) -> None:
-        """A refused put takes nothing from its source: neither for its key nor for its size."""
+        """A refused put takes nothing from its source: not for its key, its size nor its content type."""
         drawn = []
 
         def source() -> Iterator[bytes]:
@@ -113,6 +121,8 @@ class RefusalTests:
             await blobs.put("../x", source(), content_type=TYPE)
         with pytest.raises(InvalidInputError):
             await blobs.put("key", source(), content_type=TYPE, size=-1)
+        with pytest.raises(InvalidInputError):
+            await blobs.put("key", source(), content_type="a\nb")
         assert drawn == []
         assert await keys(blobs) == []
 
@@ -132,6 +142,13 @@ class RefusalTests:
                 assert await keys(blobs, prefix) == []
             except InvalidInputError:
                 continue
+
+    async def test_a_prefix_that_is_no_text_is_refused(self, blobs: BlobStore) -> None:
+        """A prefix is a str: nothing else is taken for the empty one, which lists everything."""
+        await put(blobs, "a/b")
+        for bad in REFUSED_PREFIXES:
+            with pytest.raises(InvalidInputError):
+                await keys(blobs, bad)
 
     async def test_keys_that_look_alike_are_different(self, blobs: BlobStore) -> None:
         """Each key has its own bytes, also one that looks like a folder of others or like a device."""
@@ -167,6 +184,21 @@ class RefusalTests:
             for key in ("old", "new"):
                 with pytest.raises(InvalidInputError):
                     await blobs.put(key, b"12345", content_type=TYPE, size=bad)
+        assert await everything(blobs) == before
+
+    @pytest.mark.parametrize("where", ["put", "presign_put"])
+    async def test_a_bad_content_type_is_refused(self, blobs: BlobStore, where: str) -> None:
+        """A content type is 1 to 255 printable ASCII characters: it ends up in a header."""
+        await put(blobs, "old")
+        before = await everything(blobs)
+        for bad in REFUSED_TYPES:
+            call = (
+                blobs.put("old", b"new", content_type=bad)
+                if where == "put"
+                else blobs.presign_put("old", size=3, content_type=bad, expires_in=HOUR)
+            )
+            with pytest.raises(refusal(blobs, where)):
+                await call
         assert await everything(blobs) == before
 
     async def test_a_bad_range_is_refused(self, blobs: BlobStore) -> None:

@@ -1,10 +1,9 @@
-"""A server of files in the folder that is given, in a process of its own: prints its port and serves until it ends."""
+"""A server over the given database and blobs, in a process of its own: prints its port and serves until it ends."""
 
 from __future__ import annotations
 
 import socket
 import sys
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Header
@@ -17,8 +16,8 @@ def user_of(x_user: str = Header()) -> str:
     return x_user
 
 
-def main(folder: Path) -> None:
-    store = open_store(f"sqlite:///{folder / 'chat.db'}", blobs=f"file:{folder / 'blobs'}")
+def main(url: str, blobs: str) -> None:
+    store = open_store(url, blobs=blobs)
     app = FastAPI(lifespan=store.lifespan)
     app.include_router(attachments_router(store, user=user_of), prefix="/files")
     listening = socket.create_server(("127.0.0.1", 0))
@@ -28,4 +27,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*sys.argv[1:])
