@@ -15,6 +15,7 @@ from inspecting import BIG, blobs_of, content, findings, record, statement
 from chatstore import open_store
 from chatstore.assembly import ChatStore
 from chatstore.blobs.memory import MemoryBlobs
+from chatstore.blobs.sql import ROW_BYTES
 from chatstore.errors import IntegrityError
 from chatstore.streams import CHUNK_BYTES
 from chatstore.users import UserStore
@@ -23,7 +24,18 @@ Change: TypeAlias = Callable[[bytes], bytes]
 Damage: TypeAlias = Callable[[str, int, Change], Awaitable[None]]
 """Alters what is stored under a key, behind the store's back; the change is that of the bytes from a place on."""
 
-PLACES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, 2 * CHUNK_BYTES - 1, 2 * CHUNK_BYTES, len(BIG) - 2, len(BIG) - 1]
+PLACES = [
+    0,
+    1,
+    ROW_BYTES - 1,
+    ROW_BYTES,
+    CHUNK_BYTES - 1,
+    CHUNK_BYTES,
+    2 * CHUNK_BYTES - 1,
+    2 * CHUNK_BYTES,
+    len(BIG) - 2,
+    len(BIG) - 1,
+]
 
 CHANGES: dict[str, Change] = {
     "flipped": lambda rest: bytes([rest[0] ^ 1]) + rest[1:],
@@ -83,7 +95,7 @@ async def _in_bucket(url: str, key: str, place: int, change: Change) -> None:
 
 async def _in_database(chat: ChatStore, key: str, place: int, change: Change) -> None:
     """Alter the row that holds the place; a cut takes the row and those behind it away."""
-    start = place // CHUNK_BYTES * CHUNK_BYTES
+    start = place // ROW_BYTES * ROW_BYTES
     values = {"key": key, "start": start}
     ((data,),) = await statement(chat, "SELECT data FROM {chunks} WHERE key = :key AND start = :start", **values)
     altered = data[: place - start] + change(data[place - start :])
