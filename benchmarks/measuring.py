@@ -38,6 +38,7 @@ class Measured:
             "p99_ms": percentile(ordered, 0.99) * 1e3,
             "cpu_ms": self.cpu * 1e3 / self.units if self.units else 0.0,
             "units": self.units,
+            "seconds": self.seconds,
             "failed": len(self.failures),
         }
         return shown | ({"failure": self.failures[0]} if self.failures else {})

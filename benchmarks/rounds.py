@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from benchmarks.backends import Backend
 from benchmarks.databases import Databases
@@ -14,6 +15,11 @@ from benchmarks.summary import Sample, Taken
 DELETES_IN = 6
 """One of so many rounds has deletes: what is deleted takes long to make."""
 WARM_UP = 0.1
+PATIENCE = 10.0
+"""Seconds after which a slice is the last of its kind: a backend so slow is not timed again, nor with more tasks."""
+
+Slow = dict[tuple[str, str], int]
+"""Operation and backend to the number of tasks at which patience was lost."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Plan:
         """Return how many tasks are at work, one after the other; the first round, 0, only opens connections."""
         if number:
             return self.tasks
-        return (1,) if operation == DELETE else (max(self.tasks),)
+        return (1,) if operation in (DELETE, "page") else (min(16, max(self.tasks)),)
 
 
 def run(
@@ -48,7 +54,8 @@ def run(
     A backend whose worker fails is ``lost`` and takes no further part; what it showed before is not kept.
     """
     taken: Taken = {}
-    for worker, operation, tasks, number in _slices(workers, plan, tell):
+    slow: Slow = {}
+    for worker, operation, tasks, number in _slices(workers, plan, slow, tell):
         try:
             sample = _sample(worker, databases, operation, tasks, plan.seconds if number else WARM_UP)
         except WorkerFailed as error:
@@ -57,11 +64,13 @@ def run(
             continue
         if number:
             taken.setdefault((operation, tasks, worker.backend.key), []).append(sample)
+        if sample.get("seconds", 0.0) > PATIENCE:
+            slow[operation, worker.backend.key] = tasks
     return taken
 
 
 def _slices(
-    workers: Sequence[Process], plan: Plan, tell: Callable[[str], None]
+    workers: Sequence[Process], plan: Plan, slow: Slow, tell: Callable[[str], None]
 ) -> Iterator[tuple[Process, str, int, int]]:
     """Yield whose turn it is, with what, how many tasks, and in which round; round 0 is not counted."""
     for number in range(plan.rounds + 1):
@@ -71,7 +80,7 @@ def _slices(
                 (worker, operation, tasks, number)
                 for tasks in plan.tasks_of(operation, number)
                 for worker in _turned(workers, number)
-                if worker.running
+                if worker.running and tasks < slow.get((operation, worker.backend.key), inf)
             )
 
 
@@ -79,7 +88,7 @@ def _sample(worker: Process, databases: Databases, operation: str, tasks: int, s
     before = databases.cpu_seconds()
     sample = worker.do("measure", operation=operation, tasks=tasks, seconds=seconds)
     if units := sample.get("units"):
-        sample["server_cpu_ms"] = (databases.cpu_seconds() - before) * 1e3 / units
+        sample["server_cpu_ms"] = max(databases.cpu_seconds() - before, 0.0) * 1e3 / units
     return sample
 
 
