@@ -33,6 +33,7 @@ class Figures:
     cpu_ms: float = 0.0
     server_cpu_ms: float = 0.0
     failed: int = 0
+    rounds: int = 0
     offered: bool = True
     ratio: float | None = None
     ratio_low: float | None = None
@@ -56,6 +57,7 @@ def summarised(taken: Taken) -> Iterator[Figures]:
             backend,
             **{name: median(sample.get(name, 0.0) for sample in samples) for name in MEDIANS},
             failed=sum(sample["failed"] for sample in samples),
+            rounds=len(samples),
         )
         yield _with_ratio(figures, samples, taken.get((operation, tasks, f"{figures.database}/{BASE}"), []))
 

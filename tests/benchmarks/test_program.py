@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import page, report, results
+from benchmarks import page, report, results, rounds
 from benchmarks.__main__ import main
 from benchmarks.adapters.chatstore import Chatstore
 from benchmarks.backends import OWN, Backend
@@ -69,6 +69,13 @@ def test_a_backend_that_dies_while_it_is_timed_takes_no_further_part(monkeypatch
     assert set(outcome.unavailable) == {"sqlite/aiosqlite"}
     assert {each.backend for each in outcome.figures} == {"sqlite/raw"}
     assert set(outcome.costs) == {"sqlite/raw"}
+
+
+def test_what_is_too_slow_is_timed_once_and_not_with_more_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "PATIENCE", 0.0)
+    raw = next(each for each in OWN if each.key == "sqlite/raw")
+    outcome = Run(SMALL, lambda _: None).measure([raw], Plan(("append",), (1, 2), 2, 0.01))
+    assert [(each.tasks, each.rounds) for each in outcome.figures] == [(1, 1)]
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
