@@ -44,6 +44,11 @@ class Figures:
         """The database that the backend is on."""
         return self.backend.partition("/")[0]
 
+    @property
+    def name(self) -> str:
+        """The backend's name, which it has on every database."""
+        return self.backend.partition("/")[2]
+
 
 def summarised(taken: Taken) -> Iterator[Figures]:
     """Yield the figures of every cell."""
