@@ -33,7 +33,7 @@ def grow(workers: Sequence[Process], longest: int, seconds: float, tell: Callabl
     for worker in workers:
         for length in lengths:
             tell(f"growth: {worker.backend.key}: a thread of {length:,} items")
-            worker.do("fill", length=length)
+            worker.do("grow", length=length)
     timed = [(f"{kind}@{length}", kind, length) for kind in ("newest", "append") for length in lengths]
     found = _timed(workers, timed, "items", seconds, tell)
     few = [(name, name, 0) for name in CROWD]

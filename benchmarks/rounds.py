@@ -85,6 +85,8 @@ def _slices(
 
 
 def _sample(worker: Process, databases: Databases, operation: str, tasks: int, seconds: float) -> Sample:
+    if operation == DELETE:
+        worker.do("prepare_deletes", tasks=tasks)
     before = databases.cpu_seconds()
     sample = worker.do("measure", operation=operation, tasks=tasks, seconds=seconds)
     if units := sample.get("units"):

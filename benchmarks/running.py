@@ -91,6 +91,6 @@ class Run:
 
     def _stored(self, worker: Process, url: str) -> dict[str, float]:
         before = self._databases.bytes_stored(worker.backend, url)
-        worker.do("fill", length=self._scene.items_to_weigh)
+        worker.do("weigh")
         after = self._databases.bytes_stored(worker.backend, url)
         return {f"{name}_bytes_per_item": (after[name] - before[name]) / self._scene.items_to_weigh for name in after}

@@ -26,7 +26,7 @@ class Scene:
     writer_items: int = 60
     others: int = 2_000
     threads_of_one_user: int = 5_000
-    threads_to_read: int = 8
+    threads_to_read: int = 64
     items_to_read: int = 1_000
     items_to_page: int = 10_000
     items_to_weigh: int = 10_000
@@ -81,6 +81,7 @@ def to_read(number: int) -> str:
 
 
 TO_PAGE = thread_id("to page through")
+TO_WEIGH = thread_id("to weigh")
 
 
 async def in_turns(inputs: Iterable[T], work: Callable[[T], Awaitable[None]], tasks: int = FILL_TASKS) -> None:

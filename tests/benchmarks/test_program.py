@@ -20,7 +20,7 @@ from benchmarks.running import Outcome, Run
 from benchmarks.scene import SMALL
 from benchmarks.summary import cell, summarised
 
-TINY = ["--small", "--rounds", "1", "--seconds", "0.01", "--tasks", "2", "--growth", "100"]
+TINY = ["--small", "--rounds", "1", "--seconds", "0.01", "--tasks", "2", "--growth", "1000"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
