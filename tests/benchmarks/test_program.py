@@ -40,6 +40,7 @@ def test_a_tiny_run_measures_every_operation_on_every_backend(database: str, tmp
     assert [each for each in outcome.figures if each.failed or not each.ratio] == []
     assert {each.operation for each in outcome.growth} == {"append", "newest", "threads"}
     assert all(each["all_bytes_per_item"] > each["indexes_bytes_per_item"] > 0 for each in outcome.costs.values())
+    assert all(each["memory_at_most"] >= each["memory_at_first"] > 2**20 for each in outcome.costs.values())
     assert about["machine"]["cores"] >= 1
     if database == "postgresql":
         assert (outcome.settings["fsync"], outcome.settings["synchronous_commit"]) == ("on", "on")
