@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(
         operations=tuple(name for name in OPERATIONS if name in asked.only),
         tasks=asked.tasks,
-        rounds=asked.rounds if asked.rounds is not None else (5 if asked.quick else 15),
+        rounds=asked.rounds if asked.rounds is not None else (4 if asked.quick else 15),
         seconds=asked.seconds or (0.1 if asked.quick else 0.5),
     )
     chosen = _chosen(asked)

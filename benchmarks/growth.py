@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import median
 from typing import Any
 
-from benchmarks.databases import Databases
 from benchmarks.operations import LENGTHS
 from benchmarks.processes import Process
-from benchmarks.rounds import Plan
 
 ROUNDS = 7
 CROWD = ("append", "newest", "threads")
@@ -28,23 +27,21 @@ class Growth:
     p99_ms: float
 
 
-def grow(
-    workers: Sequence[Process], databases: Databases, longest: int, plan: Plan, tell: Callable[[str], None]
-) -> list[Growth]:
+def grow(workers: Sequence[Process], longest: int, seconds: float, tell: Callable[[str], None]) -> list[Growth]:
     """Return the figures for threads of up to ``longest`` items, then for as many threads."""
     lengths = [length for length in LENGTHS if length <= longest]
     for worker in workers:
         for length in lengths:
             tell(f"growth: {worker.backend.key}: a thread of {length:,} items")
-            worker.do("fill", length=length)
+            worker.do("grow", length=length)
     timed = [(f"{kind}@{length}", kind, length) for kind in ("newest", "append") for length in lengths]
-    found = _timed(workers, timed, "items", plan.seconds, tell)
+    found = _timed(workers, timed, "items", seconds, tell)
     few = [(name, name, 0) for name in CROWD]
-    found += _timed(workers, few, "threads", plan.seconds, tell)
+    found += _timed(workers, few, "threads", seconds, tell)
     for worker in workers:
         tell(f"growth: {worker.backend.key}: {longest:,} threads")
         worker.do("crowd", start=0, end=longest)
-    return found + _timed(workers, [(name, name, longest) for name in CROWD], "threads", plan.seconds, tell)
+    return found + _timed(workers, [(name, name, longest) for name in CROWD], "threads", seconds, tell)
 
 
 def _timed(
@@ -57,11 +54,10 @@ def _timed(
     taken: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for number in range(ROUNDS + 1):
         tell(f"growth: round {number} of {ROUNDS}")
-        for name, kind, size in operations:
-            for worker in workers:
-                sample = worker.do("measure", operation=name, tasks=1, seconds=seconds)
-                if number:
-                    taken.setdefault((worker.backend.key, kind, size), []).append(sample)
+        for (name, kind, size), worker in product(operations, workers):
+            sample = worker.do("measure", operation=name, tasks=1, seconds=seconds)
+            if number:
+                taken.setdefault((worker.backend.key, kind, size), []).append(sample)
     return [
         Growth(backend, kind, of, size, *(median(each[name] for each in samples) for name in ("p50_ms", "p99_ms")))
         for (backend, kind, size), samples in taken.items()

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchmarks.operations import DELETE, GROWTH, OPERATIONS, Steps, Task, prepare_deletes
+from benchmarks.operations import DELETE, GROWTH, OPERATIONS, Steps, Task
 from benchmarks.protocol import Conversations, NotOffered
 from benchmarks.scene import Scene
 
@@ -38,6 +38,7 @@ class Measured:
             "p99_ms": percentile(ordered, 0.99) * 1e3,
             "cpu_ms": self.cpu * 1e3 / self.units if self.units else 0.0,
             "units": self.units,
+            "seconds": self.seconds,
             "failed": len(self.failures),
         }
         return shown | ({"failure": self.failures[0]} if self.failures else {})
@@ -50,8 +51,6 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 async def measure(conversations: Conversations, scene: Scene, name: str, tasks: int, seconds: float) -> Measured:
     """Let the tasks do the operation until the time is over; what is under way then is finished and counted."""
-    if name == DELETE:
-        await prepare_deletes(conversations, scene, tasks)
     measured = Measured()
     steps = (OPERATIONS | GROWTH)[name].steps
     start, cpu = time.perf_counter(), time.process_time()

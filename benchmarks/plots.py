@@ -27,7 +27,7 @@ def color_of(backend: str) -> str:
 
 def ratios(figures: Sequence[Figures], title: str) -> Drawing:
     """Return a row for each operation and number of tasks, a dot for each backend; the bare driver is at 1."""
-    shown = [each for each in figures if each.ratio is not None and not each.backend.endswith(f"/{BASE}")]
+    shown = [each for each in figures if each.ratio is not None and each.name != BASE]
     rows = list(dict.fromkeys((each.operation, each.tasks) for each in shown))
     drawing = Drawing(RIGHT + 30, 70 + ROW * len(rows), title)
     _legend(drawing, title, (STRONG, "chatstore"), (WEAK, "others"), (FAINT, "1: as fast as the bare driver"))
@@ -37,11 +37,10 @@ def ratios(figures: Sequence[Figures], title: str) -> Drawing:
     for row, (operation, tasks) in enumerate(rows):
         y = 66 + ROW * row
         drawing.text(8, y + 4, f"{OPERATIONS[operation].title}, x{tasks}", size=11)
-        for each in sorted(shown, key=lambda each: each.backend.endswith(f"/{OURS}")):
+        for each in sorted(shown, key=lambda each: each.name == OURS):
             if (each.operation, each.tasks) == (operation, tasks) and each.ratio:
-                ours = each.backend.endswith(f"/{OURS}")
                 label = f"{TITLES[each.backend]}: {each.ratio:.2f}"
-                drawing.dot(_across(each.ratio), y, 6 if ours else 4, color_of(each.backend), label)
+                drawing.dot(_across(each.ratio), y, 6 if each.name == OURS else 4, color_of(each.backend), label)
     return drawing
 
 

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from select import select
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,9 @@ from benchmarks.backends import Backend
 from benchmarks.scene import Scene
 
 ROOT = Path(__file__).parents[1]
+
+SECONDS_TO_ANSWER = 3_600
+"""A million threads take their time."""
 
 
 class WorkerFailed(Exception):
@@ -58,12 +62,24 @@ class Process:
     ) -> None:
         with suppress(BrokenPipeError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=20)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if self.running:
+            self.end()
+
+    def end(self) -> None:
+        """Kill the worker."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the worker still answers."""
+        return self._process.poll() is None
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        if not select([self._process.stdout], [], [], SECONDS_TO_ANSWER)[0]:
+            self.end()
+            raise WorkerFailed(f"no answer within {SECONDS_TO_ANSWER} s")
         line = self._process.stdout.readline()
         if not line:
             self._process.wait()

@@ -94,7 +94,7 @@ def _named(backend: str) -> str:
 
 
 def _place(figures: Figures) -> tuple[bool, str, int]:
-    return (not figures.backend.endswith(f"/{OURS}"), figures.backend, figures.tasks)
+    return (figures.name != OURS, figures.backend, figures.tasks)
 
 
 def _ratio(figures: Figures | None) -> str:

@@ -19,8 +19,6 @@ from benchmarks.rounds import Plan
 from benchmarks.scene import Scene
 from benchmarks.summary import Figures, Taken, summarised
 
-STORED_ITEMS = 10_000
-
 
 @dataclass
 class Outcome:
@@ -52,16 +50,18 @@ class Run:
             workers = [worker for backend in backends for worker in self._prepared(backend)]
             self._outcome.figures = list(summarised(self._timed(workers, plan)))
             if grow_to:
-                chosen = [worker for worker in workers if worker.backend.name in (BASE, OURS)]
-                self._outcome.growth = grow(chosen, self._databases, grow_to, plan, self._tell)
-            for worker in workers:
+                chosen = [each for each in workers if each.running and each.backend.name in (BASE, OURS)]
+                self._outcome.growth = grow(chosen, grow_to, plan.seconds, self._tell)
+            for worker in [each for each in workers if each.running]:
                 self._outcome.costs[worker.backend.key]["memory_at_most"] = worker.do("memory")["peak_bytes"]
             self._outcome.settings = self._databases.settings()
         self._outcome.seconds = time.monotonic() - began
         return self._outcome
 
     def _timed(self, workers: list[Process], plan: Plan) -> Taken:
-        return rounds.run(workers, self._databases, plan, self._tell) if workers and plan.rounds else {}
+        if not workers or not plan.rounds:
+            return {}
+        return rounds.run(workers, self._databases, plan, self._tell, self._lost)
 
     def _prepared(self, backend: Backend) -> list[Process]:
         """Return the backend's worker, ready to be timed; none of one that cannot be had, which is noted."""
@@ -69,9 +69,13 @@ class Run:
         try:
             return [self._filled(backend, python_of(backend))]
         except (Uninstallable, WorkerFailed) as error:
-            self._outcome.unavailable[backend.key] = str(error)
-            self._tell(f"cannot be measured: {backend.key}: {error}")
+            self._lost(backend, error)
             return []
+
+    def _lost(self, backend: Backend, error: Exception) -> None:
+        self._outcome.unavailable[backend.key] = str(error)
+        self._outcome.costs.pop(backend.key, None)
+        self._tell(f"cannot be measured: {backend.key}: {error}")
 
     def _filled(self, backend: Backend, python: Path) -> Process:
         url = self._databases.url_for(backend)
@@ -87,6 +91,6 @@ class Run:
 
     def _stored(self, worker: Process, url: str) -> dict[str, float]:
         before = self._databases.bytes_stored(worker.backend, url)
-        worker.do("fill", length=STORED_ITEMS)
+        worker.do("weigh")
         after = self._databases.bytes_stored(worker.backend, url)
-        return {f"{name}_bytes_per_item": (after[name] - before[name]) / STORED_ITEMS for name in after}
+        return {f"{name}_bytes_per_item": (after[name] - before[name]) / self._scene.items_to_weigh for name in after}

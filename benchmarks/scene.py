@@ -26,9 +26,10 @@ class Scene:
     writer_items: int = 60
     others: int = 2_000
     threads_of_one_user: int = 5_000
-    threads_to_read: int = 8
+    threads_to_read: int = 64
     items_to_read: int = 1_000
     items_to_page: int = 10_000
+    items_to_weigh: int = 10_000
 
     async def prepare(self, conversations: Conversations) -> None:
         """Fill an empty database."""
@@ -47,7 +48,15 @@ class Scene:
         return [*writers, *readers, (READER, TO_PAGE, self.items_to_page)]
 
 
-SMALL = Scene(writers=4, others=20, threads_of_one_user=40, threads_to_read=2, items_to_read=100, items_to_page=200)
+SMALL = Scene(
+    writers=4,
+    others=20,
+    threads_of_one_user=40,
+    threads_to_read=2,
+    items_to_read=100,
+    items_to_page=200,
+    items_to_weigh=500,
+)
 
 
 def payload(number: int = 0) -> Payload:
@@ -72,6 +81,7 @@ def to_read(number: int) -> str:
 
 
 TO_PAGE = thread_id("to page through")
+TO_WEIGH = thread_id("to weigh")
 
 
 async def in_turns(inputs: Iterable[T], work: Callable[[T], Awaitable[None]], tasks: int = FILL_TASKS) -> None:

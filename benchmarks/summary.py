@@ -33,6 +33,7 @@ class Figures:
     cpu_ms: float = 0.0
     server_cpu_ms: float = 0.0
     failed: int = 0
+    rounds: int = 0
     offered: bool = True
     ratio: float | None = None
     ratio_low: float | None = None
@@ -42,6 +43,11 @@ class Figures:
     def database(self) -> str:
         """The database that the backend is on."""
         return self.backend.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The backend's name, which it has on every database."""
+        return self.backend.partition("/")[2]
 
 
 def summarised(taken: Taken) -> Iterator[Figures]:
@@ -56,6 +62,7 @@ def summarised(taken: Taken) -> Iterator[Figures]:
             backend,
             **{name: median(sample.get(name, 0.0) for sample in samples) for name in MEDIANS},
             failed=sum(sample["failed"] for sample in samples),
+            rounds=len(samples),
         )
         yield _with_ratio(figures, samples, taken.get((operation, tasks, f"{figures.database}/{BASE}"), []))
 

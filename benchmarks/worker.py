@@ -12,12 +12,13 @@ import os
 import resource
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TextIO
 
 from benchmarks.measuring import measure
-from benchmarks.operations import thread_of
+from benchmarks.operations import prepare_deletes, thread_of
 from benchmarks.protocol import Conversations
-from benchmarks.scene import READER, Scene, crowd, fill
+from benchmarks.scene import READER, TO_WEIGH, Scene, crowd, fill
 
 
 class Worker:
@@ -31,21 +32,40 @@ class Worker:
         await self._scene.prepare(self._conversations)
         return {}
 
-    async def fill(self, length: int) -> dict[str, Any]:
-        await self._conversations.create_threads(READER, [thread_of(length)])
-        await fill(self._conversations, READER, thread_of(length), length)
+    async def weigh(self) -> dict[str, Any]:
+        return await self._fill(TO_WEIGH, self._scene.items_to_weigh)
+
+    async def grow(self, length: int) -> dict[str, Any]:
+        return await self._fill(thread_of(length), length)
+
+    async def _fill(self, thread: str, length: int) -> dict[str, Any]:
+        await self._conversations.create_threads(READER, [thread])
+        await fill(self._conversations, READER, thread, length)
         return {}
 
     async def crowd(self, start: int, end: int) -> dict[str, Any]:
         await crowd(self._conversations, start, end)
         return {}
 
+    async def prepare_deletes(self, tasks: int) -> dict[str, Any]:
+        await prepare_deletes(self._conversations, self._scene, tasks)
+        return {}
+
     async def measure(self, operation: str, tasks: int, seconds: float) -> dict[str, Any]:
         return (await measure(self._conversations, self._scene, operation, tasks, seconds)).summary()
 
     async def memory(self) -> dict[str, Any]:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"peak_bytes": peak if sys.platform == "darwin" else peak * 1024}
+        return {"peak_bytes": peak_memory()}
+
+
+def peak_memory() -> int:
+    """Return the most memory this process ever had resident, in bytes."""
+    try:
+        # What getrusage says on Linux begins with the peak of the process that started this one.
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 async def serve(place: str, url: str, scene: Scene, answers: TextIO) -> None:

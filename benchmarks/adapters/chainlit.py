@@ -37,6 +37,10 @@ INSERT_USER = (
     'INSERT INTO users ("id", "identifier", "metadata") VALUES (CAST(:id AS uuid), :name, \'{}\')'
     " ON CONFLICT DO NOTHING"
 )
+INSERT_THREAD = (
+    'INSERT INTO threads ("id", "name", "userId", "userIdentifier", "createdAt", "metadata")'
+    " VALUES (CAST(:id AS uuid), 'A conversation', CAST(:user AS uuid), :name, :at, '{}')"
+)
 INSERT_STEP = (
     'INSERT INTO steps ("id", "name", "type", "threadId", "streaming", "output", "createdAt", "metadata")'
     " VALUES (CAST(:id AS uuid), 'message', 'user_message', CAST(:thread AS uuid), false, :output, :at, '{}')"
@@ -58,10 +62,11 @@ class Chainlit:
 
     async def create_threads(self, user: str, thread_ids: Sequence[str]) -> None:
         init_http_context()
+        at = datetime.now(UTC).isoformat()
+        rows = [{"id": _uuid(thread_id), "user": _uuid(user), "name": user, "at": at} for thread_id in thread_ids]
         async with self._layer.engine.begin() as connection:
             await connection.execute(text(INSERT_USER), {"id": _uuid(user), "name": user})
-        for thread_id in thread_ids:
-            await self._layer.update_thread(_uuid(thread_id), name="A conversation", user_id=_uuid(user))
+            await connection.execute(text(INSERT_THREAD), rows)
 
     async def fill(self, user: str, thread_id: str, payloads: Sequence[Payload]) -> None:
         at = datetime.now(UTC).isoformat()

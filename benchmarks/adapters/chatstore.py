@@ -12,8 +12,7 @@ class Chatstore:
     """chatstore over SQLite or PostgreSQL."""
 
     async def open(self, url: str) -> None:
-        self._store = open_store(url)
-        await self._store.__aenter__()
+        self._store = await open_store(url).__aenter__()
 
     async def close(self) -> None:
         await self._store.aclose()

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import page, report, results
+from benchmarks import page, report, results, rounds
 from benchmarks.__main__ import main
 from benchmarks.adapters.chatstore import Chatstore
 from benchmarks.backends import OWN, Backend
 from benchmarks.measuring import measure
 from benchmarks.operations import OPERATIONS, Steps
+from benchmarks.processes import Process
 from benchmarks.rounds import Plan
 from benchmarks.running import Outcome, Run
 from benchmarks.scene import SMALL
 from benchmarks.summary import cell, summarised
 
-TINY = ["--small", "--rounds", "2", "--seconds", "0.02", "--tasks", "1,3", "--growth", "100"]
+TINY = ["--small", "--rounds", "1", "--seconds", "0.01", "--tasks", "2", "--growth", "1000"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -34,10 +36,11 @@ def test_a_tiny_run_measures_every_operation_on_every_backend(database: str, tmp
     outcome, about = results.load(file)
     backends = [each.key for each in OWN if each.database == database]
     cells = {(each.operation, each.tasks, each.backend) for each in outcome.figures if each.per_second > 0}
-    assert cells == {(name, tasks, key) for name in OPERATIONS for tasks in (1, 3) for key in backends}
+    assert cells == {(name, 2, key) for name in OPERATIONS for key in backends}
     assert [each for each in outcome.figures if each.failed or not each.ratio] == []
     assert {each.operation for each in outcome.growth} == {"append", "newest", "threads"}
     assert all(each["all_bytes_per_item"] > each["indexes_bytes_per_item"] > 0 for each in outcome.costs.values())
+    assert all(each["memory_at_most"] >= each["memory_at_first"] > 2**20 for each in outcome.costs.values())
     assert about["machine"]["cores"] >= 1
     if database == "postgresql":
         assert (outcome.settings["fsync"], outcome.settings["synchronous_commit"]) == ("on", "on")
@@ -51,6 +54,29 @@ def test_a_backend_that_cannot_be_had_is_named_with_the_reason() -> None:
     assert "of_nobody" in outcome.unavailable["sqlite/chainlit"]
     assert any("of_nobody" in line for line in told)
     assert [each.backend for each in outcome.figures] == ["sqlite/raw"]
+
+
+def test_a_backend_that_dies_while_it_is_timed_takes_no_further_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, dying = [each for each in OWN if each.key in ("sqlite/raw", "sqlite/aiosqlite")]
+    ask = Process.do
+
+    def die(process: Process, what: str, **values: Any) -> dict[str, Any]:
+        if process.backend is dying and what == "measure" and values["seconds"] == 0.01:
+            process.end()
+        return ask(process, what, **values)
+
+    monkeypatch.setattr(Process, "do", die)
+    outcome = Run(SMALL, lambda _: None).measure([raw, dying], Plan(("append", "newest"), (1,), 2, 0.01))
+    assert set(outcome.unavailable) == {"sqlite/aiosqlite"}
+    assert {each.backend for each in outcome.figures} == {"sqlite/raw"}
+    assert set(outcome.costs) == {"sqlite/raw"}
+
+
+def test_what_is_too_slow_is_timed_once_and_not_with_more_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "PATIENCE", 0.0)
+    raw = next(each for each in OWN if each.key == "sqlite/raw")
+    outcome = Run(SMALL, lambda _: None).measure([raw], Plan(("append",), (1, 2), 2, 0.01))
+    assert [(each.tasks, each.rounds) for each in outcome.figures] == [(1, 1)]
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
