@@ -55,10 +55,11 @@ async def test_a_damaged_byte_is_told_before_the_last_chunk(chat: ChatStore) -> 
     stored = await record(chat, user, added.id)
     await blobs_of(chat).put(stored.key, b"X" + BIG[1:], content_type="x/y")
     async with user.open_attachment(added.id) as chunks:
-        given = [await anext(chunks) for _ in range(2)]
+        given = 0
         with pytest.raises(IntegrityError, match="damaged"):
-            await anext(chunks)
-    assert sum(map(len, given)) == 2 * CHUNK_BYTES
+            async for chunk in chunks:
+                given += len(chunk)
+    assert 0 < given < len(BIG)
 
 
 @pytest.mark.parametrize("damaged", [b"", BIG[:-1], BIG[:-CHUNK_BYTES], BIG + b"x"], ids=len)
