@@ -169,7 +169,7 @@ def chromium(folder: Path) -> Iterator[Tab]:
     command = [found[0], *_FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         try:
-            with connect(_tab_address(process), max_size=None) as connection:
+            with connect(_tab_address(process), max_size=None, ping_interval=None) as connection:
                 yield Tab(connection)
         finally:
             process.terminate()
