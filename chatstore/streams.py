@@ -19,6 +19,7 @@ CHUNK_BYTES = 256 * 1024
 MAX_KEY = 512
 """How long a key may be: half of what S3 takes, so that a prefix may be as long."""
 
+_HASHED_BYTES = 512 * 1024  # half a millisecond of work: less is not worth a thread
 _KEY = re.compile(r"[a-z0-9_-]{1,128}(?:/[a-z0-9_-]{1,128}){0,7}")
 _PRINTABLE = re.compile(r"[ -~]{1,255}")
 
@@ -147,7 +148,7 @@ class Meter:
         async with aclosing(chunks):
             async for chunk in chunks:
                 self._count(chunk)
-                if self.size - self._hashed >= CHUNK_BYTES:
+                if self.size - self._hashed >= _HASHED_BYTES:
                     await self._hash_waiting()
                 yield chunk
         if self._expected is not None and self.size < self._expected:

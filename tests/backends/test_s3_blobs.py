@@ -289,16 +289,30 @@ class TestWaiting:
             (parts.MEMORY_BYTES + 1, [True]),
             (PART_BYTES, [True]),
             (PART_BYTES + 1, [True, False]),
-            (2 * PART_BYTES + 2_000_000, [True, True, True]),
+            (2 * PART_BYTES + 2_000_000, [True, True, False]),
         ],
     )
-    async def test_more_than_a_mebibyte_waits_in_a_file_that_is_closed(
+    async def test_what_is_long_waits_in_a_file_that_is_closed(
         self, blobs: S3Blobs, places: list[bool], size: int, expected: list[bool]
     ) -> None:
         data = content(size)
         await blobs.put("a", pieces(data), content_type="text/plain")
         assert places == expected
         assert (await blobs.read("a") == data) is True
+
+    async def test_the_memory_of_a_store_is_shared_and_given_back(self, blobs: S3Blobs, places: list[bool]) -> None:
+        size, number = 3 * 1024 * 1024, 12
+        everybody = asyncio.Barrier(number)
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield bytes(size)
+            await everybody.wait()
+
+        for _ in range(3):
+            places.clear()
+            await asyncio.gather(*(blobs.put(f"{place}", slow(), content_type="text/plain") for place in range(number)))
+            assert places.count(False) == parts.ALL_MEMORY_BYTES // size
+            assert len(places) == number
 
     @pytest.mark.parametrize("chunk", [1, 4096, 3_000_000, 20_000_000])
     async def test_chunks_of_any_size_are_cut_into_parts(self, blobs: S3Blobs, chunk: int) -> None:
@@ -312,7 +326,7 @@ class TestWaiting:
         self, blobs: S3Blobs, places: list[bool]
     ) -> None:
         async def failing() -> AsyncIterator[bytes]:
-            yield bytes(2_000_000)
+            yield bytes(parts.MEMORY_BYTES + 1)
             raise KeyError("of the source")
 
         before, moments = files_without_a_name(), random.Random(3)
@@ -331,8 +345,8 @@ class TestWaiting:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, before[1]))
         try:
             with pytest.raises(StorageFullError, match="TMPDIR") as caught:
-                await put(blobs, "a", bytes(3_000_000))
-            await put(blobs, "b", bytes(1_500_000))
+                await put(blobs, "a", bytes(parts.MEMORY_BYTES + 1))
+            await put(blobs, "b", bytes(parts.MEMORY_BYTES))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert isinstance(caught.value.__cause__, OSError)
@@ -719,10 +733,10 @@ class TestFaults:
                 await asyncio.sleep(0.005)  # a slow line
             writer.write(answer("200 OK", b"", 'ETag: "e"'))
 
-        start = time.monotonic()
-        monkeypatch.setattr(aws, "DEADLINE", 1.0)
         monkeypatch.setattr(parts, "PART_BYTES", 32 * 1024 * 1024)  # much more than lies in the buffers of a connection
         async with serving(slow) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
+            monkeypatch.setattr(aws, "DEADLINE", 1.0)
+            start = time.monotonic()
             assert await put(blobs, "a", bytes(28 * 1024 * 1024)) == "e"
         assert time.monotonic() - start > 2 * aws.DEADLINE
 
@@ -732,8 +746,8 @@ class TestFaults:
             await asyncio.sleep(1.2)  # as one that writes to a slow disk
             writer.write(answer("200 OK", b"", 'ETag: "e"'))
 
-        monkeypatch.setattr(aws, "DEADLINE", 0.6)
         async with serving(busy) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
+            monkeypatch.setattr(aws, "DEADLINE", 0.6)
             assert await put(blobs, "large", bytes(4 * 1024 * 1024)) == "e"
             with pytest.raises(UnavailableError, match="in time"):
                 await put(blobs, "small")

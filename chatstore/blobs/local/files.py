@@ -47,7 +47,7 @@ class Files:
     """The files below one root; ``place`` and ``temporary`` alone do not block."""
 
     def __init__(self, given: Path) -> None:
-        self.root = Path(os.path.realpath(given))
+        self.root: Path = Path(os.path.realpath(given))
         _make_folder(self.root)
         if not self.root.is_dir():
             raise ConfigurationError(f"blobs: {given} is not a folder")

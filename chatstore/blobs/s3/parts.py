@@ -1,7 +1,7 @@
 """What is sent to S3, gathered part by part before it is sent.
 
-What is longer than 1 MiB waits in a temporary file: so any number of uploads, from clients of any speed, take
-little memory and never wait for each other, and a request that fails can be sent again.
+What is long, or more than the memory that all uploads share, waits in a temporary file: so any number of uploads, from
+clients of any speed, take little memory and never wait for each other, and a request that fails can be sent again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import hashlib
 import zlib
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -23,8 +23,11 @@ from chatstore.streams import batches_of
 PART_BYTES = 64 * 1024 * 1024
 """How long a part is, and up to where a blob is one request."""
 
-MEMORY_BYTES = 1024 * 1024
-"""How much of a part waits in memory."""
+MEMORY_BYTES = 4 * 1024 * 1024
+"""How long a part may be that waits in memory."""
+
+ALL_MEMORY_BYTES = 16 * 1024 * 1024
+"""How much of all parts of one store waits in memory."""
 
 BATCH_BYTES = 512 * 1024
 """How much is written to a file at once, at the least."""
@@ -45,23 +48,43 @@ class _CRC32:
         return self._value.to_bytes(4)
 
 
+class Memory:
+    """What all parts of one store share; who gets none of it does not wait."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+
+    def take(self, size: int) -> bool:
+        """Take ``size`` bytes and return ``True``, or none where so many are not free."""
+        if size > self._free:
+            return False
+        self._free -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        self._free += size
+
+
 class Part:
     """Up to ``most`` bytes of one request, with a checksum that the server holds them against.
 
     That is CRC-32 where the client sends checksums, as ``checksummed`` says; else MD5, which every server knows.
     """
 
-    def __init__(self, most: int, checksummed: bool) -> None:
+    def __init__(self, most: int, memory: Memory, *, checksummed: bool) -> None:
         self.body: Body = BodyInMemory()
         self.is_last = False
         self._most = most
         self._size = 0
+        self._memory = memory
+        self._held = 0
         self._name = "ChecksumCRC32" if checksummed else "ContentMD5"
         self._hash: Any = _CRC32() if checksummed else hashlib.md5(usedforsecurity=False)
 
     async def take(self, what: str, chunks: list[memoryview]) -> list[memoryview]:
         """Write the chunks as far as there is room, and return what is left of them."""
-        if self._size + sum(map(len, chunks)) <= MEMORY_BYTES:
+        if self._may_stay_in_memory(sum(map(len, chunks))):
             return self._write(chunks)
         try:
             # to its end: it must not be writing when the file is closed
@@ -71,6 +94,8 @@ class Part:
             if error.errno in _FULL:
                 raise StorageFullError(f"{message}; free space, or let TMPDIR name another folder") from error
             raise UnavailableError(message) from error
+        finally:
+            self._release()
 
     @property
     def checksum(self) -> dict[str, str]:
@@ -81,8 +106,19 @@ class Part:
         """Let the bytes go; a second call does nothing."""
         if isinstance(self.body, BodyInMemory):
             self.body.close()
+            self._release()
         else:
             await finished(asyncio.to_thread(self.body.close))
+
+    def _may_stay_in_memory(self, further: int) -> bool:
+        if isinstance(self.body, BodyInFile) or self._size + further > MEMORY_BYTES or not self._memory.take(further):
+            return False
+        self._held += further
+        return True
+
+    def _release(self) -> None:
+        self._memory.give_back(self._held)
+        self._held = 0
 
     def _write_to_file(self, chunks: list[memoryview]) -> list[memoryview]:
         if isinstance(self.body, BodyInMemory):
@@ -103,21 +139,19 @@ class Part:
         return []
 
 
-async def parts_of(
-    what: str, chunks: AsyncGenerator[bytes], part_bytes: int, checksummed: bool
-) -> AsyncGenerator[Part]:
-    """Yield all bytes in parts of ``part_bytes``, the last of which is shorter; no bytes are one empty part.
+async def parts_of(what: str, chunks: AsyncGenerator[bytes], new: Callable[[], Part]) -> AsyncGenerator[Part]:
+    """Yield all bytes in parts that are full but for the last; no bytes are one empty part.
 
     Whoever takes a part closes it; one that was yielded before this is closed early is closed with it.
     """
-    part = Part(part_bytes, checksummed)
+    part = new()
     try:
         async with aclosing(batches_of(chunks, BATCH_BYTES)) as batches:
             async for batch in batches:
                 rest = await part.take(what, [memoryview(chunk) for chunk in batch])
                 while rest:
                     yield part
-                    part = Part(part_bytes, checksummed)
+                    part = new()
                     rest = await part.take(what, rest)
         part.is_last = True
         yield part

@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chatstore import instants
 from chatstore.aws import Client, ClientFactory, code_of, opened_client
-from chatstore.blobs.s3 import parts as s3_parts
+from chatstore.blobs.s3 import parts as sizes
 from chatstore.blobs.s3.answers import body_of, etag_of, field, info_of
+from chatstore.blobs.s3.parts import ALL_MEMORY_BYTES, Memory, Part, parts_of
 from chatstore.blobs.s3.uploads import Uploads, Write, send_whole
 from chatstore.errors import ChatStoreError, ConfigurationError, InvalidInputError, NotFoundError
 from chatstore.lifetime import Lifetime
@@ -85,6 +86,7 @@ class S3Blobs:
             source = client if callable(client) else partial(nullcontext, client)
         self._client = Client(source)
         self._uploads = Uploads()
+        self._memory = Memory(ALL_MEMORY_BYTES)
         self._lifetime = Lifetime()
 
     @property
@@ -106,8 +108,9 @@ class S3Blobs:
         meter = Meter(size)
         chunks = meter.through(chunks_of(source))
         write = await self._write(key, content_type, {"IfNoneMatch": "*"} if if_absent else {})
-        part_bytes = max(s3_parts.PART_BYTES, math.ceil((size or 0) / _MOST_PARTS))
-        async with aclosing(s3_parts.parts_of(write.what, chunks, part_bytes, write.checksummed)) as parts:
+        part_bytes = max(sizes.PART_BYTES, math.ceil((size or 0) / _MOST_PARTS))
+        new = partial(Part, part_bytes, self._memory, checksummed=write.checksummed)
+        async with aclosing(parts_of(write.what, chunks, new)) as parts:
             first = await anext(parts)
             if first.is_last:
                 etag = await send_whole(write, first, meter.sha256)
