@@ -59,6 +59,14 @@ def make_tables(prefix: str = "chatstore_", schema: str | None = None) -> Tables
     metadata = MetaData(schema=schema, naming_convention=_NAMES)
     database = Table(f"{prefix}database", metadata, Column("id", _key(), primary_key=True))
     threads = _threads(f"{prefix}threads", metadata)
+    items = _items(prefix, metadata, threads)
+    attachments = _attachments(prefix, metadata, threads)
+    usage, deletions = _usage(prefix, metadata)
+    blobs, chunks = _blobs(prefix, metadata)
+    return Tables(metadata, database, threads, items, attachments, usage, deletions, blobs, chunks, prefix)
+
+
+def _items(prefix: str, metadata: MetaData, threads: Table) -> Table:
     items = Table(
         f"{prefix}items",
         metadata,
@@ -75,6 +83,10 @@ def make_tables(prefix: str = "chatstore_", schema: str | None = None) -> Tables
         _of_thread(threads),
     )
     Index(f"{prefix}items_position", *_columns(items, "tenant user_id thread_key position"), unique=True)
+    return items
+
+
+def _attachments(prefix: str, metadata: MetaData, threads: Table) -> Table:
     attachments = Table(
         f"{prefix}attachments",
         metadata,
@@ -106,6 +118,11 @@ def make_tables(prefix: str = "chatstore_", schema: str | None = None) -> Tables
         sqlite_where=text("expires IS NOT NULL"),
         postgresql_where=text("expires IS NOT NULL"),
     )
+    return attachments
+
+
+def _usage(prefix: str, metadata: MetaData) -> tuple[Table, Table]:
+    """What each owner has stored, and the bytes that wait to be deleted."""
     usage = Table(
         f"{prefix}usage",
         metadata,
@@ -125,8 +142,7 @@ def make_tables(prefix: str = "chatstore_", schema: str | None = None) -> Tables
     )
     Index(f"{prefix}deletions_due", deletions.c.due)
     Index(f"{prefix}deletions_blob", deletions.c.blob_key)
-    blobs, chunks = _blobs(prefix, metadata)
-    return Tables(metadata, database, threads, items, attachments, usage, deletions, blobs, chunks, prefix)
+    return usage, deletions
 
 
 def _blobs(prefix: str, metadata: MetaData) -> tuple[Table, Table]:
