@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import median
@@ -27,21 +27,19 @@ class Growth:
     p99_ms: float
 
 
-def grow(workers: Sequence[Process], longest: int, seconds: float, tell: Callable[[str], None]) -> list[Growth]:
-    """Return the figures for threads of up to ``longest`` items, then for as many threads."""
+def grow(workers: Sequence[Process], longest: int, seconds: float, tell: Callable[[str], None]) -> Iterator[Growth]:
+    """Yield the figures for threads of up to ``longest`` items, then for as many threads."""
     lengths = [length for length in LENGTHS if length <= longest]
-    for worker in workers:
-        for length in lengths:
-            tell(f"growth: {worker.backend.key}: a thread of {length:,} items")
-            worker.do("grow", length=length)
+    for worker, length in product(workers, lengths):
+        tell(f"growth: {worker.backend.key}: a thread of {length:,} items")
+        worker.do("grow", length=length)
     timed = [(f"{kind}@{length}", kind, length) for kind in ("newest", "append") for length in lengths]
-    found = _timed(workers, timed, "items", seconds, tell)
-    few = [(name, name, 0) for name in CROWD]
-    found += _timed(workers, few, "threads", seconds, tell)
+    yield from _timed(workers, timed, "items", seconds, tell)
+    yield from _timed(workers, [(name, name, 0) for name in CROWD], "threads", seconds, tell)
     for worker in workers:
         tell(f"growth: {worker.backend.key}: {longest:,} threads")
         worker.do("crowd", start=0, end=longest)
-    return found + _timed(workers, [(name, name, longest) for name in CROWD], "threads", seconds, tell)
+    yield from _timed(workers, [(name, name, longest) for name in CROWD], "threads", seconds, tell)
 
 
 def _timed(

@@ -35,7 +35,9 @@ def _parts(outcome: Outcome, about: dict[str, Any]) -> Iterator[str]:
     if outcome.figures:
         yield f"## Memory and disk\n\n{report.costs(outcome.costs)}"
     if outcome.unavailable:
-        reasons = [f"- {report.TITLES[backend]}: {reason}" for backend, reason in outcome.unavailable.items()]
+        reasons = [
+            f"- {report.TITLES.get(backend, backend)}: {reason}" for backend, reason in outcome.unavailable.items()
+        ]
         yield "\n".join(["Not measured:", "", *reasons])
 
 

@@ -26,7 +26,7 @@ def tables(outcome: Outcome) -> Iterator[str]:
     if outcome.costs:
         yield f"memory and disk\n\n{costs(outcome.costs)}"
     for backend, reason in outcome.unavailable.items():
-        yield f"not measured: {TITLES[backend]}: {reason}"
+        yield f"not measured: {TITLES.get(backend, backend)}: {reason}"
 
 
 def ratios(figures: Sequence[Figures]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import inf
+from random import Random
 
 from benchmarks.backends import Backend
 from benchmarks.databases import Databases
@@ -73,13 +75,14 @@ def _slices(
     workers: Sequence[Process], plan: Plan, slow: Slow, tell: Callable[[str], None]
 ) -> Iterator[tuple[Process, str, int, int]]:
     """Yield whose turn it is, with what, how many tasks, and in which round; round 0 is not counted."""
-    for number in range(plan.rounds + 1):
+    databases = sorted({worker.backend.database for worker in workers})
+    for number, database in product(range(plan.rounds + 1), databases):
         for operation in plan.in_round(number):
-            tell(f"round {number} of {plan.rounds}: {operation}")
+            tell(f"round {number} of {plan.rounds}: {database}: {operation}")
             yield from (
                 (worker, operation, tasks, number)
                 for tasks in plan.tasks_of(operation, number)
-                for worker in _turned(workers, number)
+                for worker in _shuffled(workers, database, Random(f"{number} {operation} {tasks}"))
                 if worker.running and tasks < slow.get((operation, worker.backend.key), inf)
             )
 
@@ -94,7 +97,10 @@ def _sample(worker: Process, databases: Databases, operation: str, tasks: int, s
     return sample
 
 
-def _turned(workers: Sequence[Process], number: int) -> list[Process]:
-    """Begin each round with the next backend, so that none always follows the same one."""
-    start = number % len(workers)
-    return [*workers[start:], *workers[:start]]
+def _shuffled(workers: Sequence[Process], database: str, random: Random) -> list[Process]:
+    """Return the workers of one database in any order.
+
+    What one leaves for the disk to do falls on the next, and must not always fall on the same one.
+    """
+    chosen = [worker for worker in workers if worker.backend.database == database]
+    return random.sample(chosen, len(chosen))

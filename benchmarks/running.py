@@ -50,13 +50,20 @@ class Run:
             workers = [worker for backend in backends for worker in self._prepared(backend)]
             self._outcome.figures = list(summarised(self._timed(workers, plan)))
             if grow_to:
-                chosen = [each for each in workers if each.running and each.backend.name in (BASE, OURS)]
-                self._outcome.growth = grow(chosen, grow_to, plan.seconds, self._tell)
+                self._grow([each for each in workers if each.running], grow_to, plan.seconds)
             for worker in [each for each in workers if each.running]:
                 self._outcome.costs[worker.backend.key]["memory_at_most"] = worker.do("memory")["peak_bytes"]
             self._outcome.settings = self._databases.settings()
         self._outcome.seconds = time.monotonic() - began
         return self._outcome
+
+    def _grow(self, workers: list[Process], longest: int, seconds: float) -> None:
+        chosen = [each for each in workers if each.backend.name in (BASE, OURS)]
+        try:
+            for found in grow(chosen, longest, seconds, self._tell):
+                self._outcome.growth.append(found)
+        except WorkerFailed as error:
+            self._outcome.unavailable[f"growth to {longest:,}"] = str(error)
 
     def _timed(self, workers: list[Process], plan: Plan) -> Taken:
         if not workers or not plan.rounds:

@@ -112,7 +112,7 @@ async def crowd(conversations: Conversations, start: int, end: int) -> None:
         ids = [thread_id(f"in the crowd {number}") for number in range(first, min(first + FILL_ITEMS, end))]
         await conversations.create_threads(f"user_in_the_crowd_{first}", ids)
 
-    await in_turns(numbers, make)
+    await in_turns(numbers, make, tasks=4)
 
 
 async def _create(conversations: Conversations, user: str, ids: Sequence[str]) -> None:
