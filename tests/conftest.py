@@ -109,18 +109,9 @@ async def empty_postgresql_url(postgresql_server: PostgreSQLServer) -> AsyncIter
     await postgresql_server.drop_database(name)
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    """One S3 server for the whole session (of each worker)."""
-    server = _start(S3Server())
-    with pytest.MonkeyPatch.context() as patch:
-        _read_descriptions_once(patch)
-        yield server
-    server.stop()
-
-
-def _read_descriptions_once(patch: pytest.MonkeyPatch) -> None:
-    """Let all AWS clients share what each reads of its services from hundreds of files, for a third of a second."""
+@pytest.fixture(autouse=True, scope="session")
+def _aws_clients_read_once() -> Iterator[None]:
+    """Let all clients share what each reads of AWS's services from hundreds of files, for a third of a second."""
     create: Callable[[str | None], Any] = loaders.create_loader
     read: dict[Any, Any] = {}
 
@@ -129,7 +120,17 @@ def _read_descriptions_once(patch: pytest.MonkeyPatch) -> None:
         loader._cache = read
         return loader
 
-    patch.setattr(session, "create_loader", create_with_what_was_read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "create_loader", create_with_what_was_read)
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 server for the whole session (of each worker)."""
+    server = _start(S3Server())
+    yield server
+    server.stop()
 
 
 @pytest.fixture
