@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,22 +19,22 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Canceller:
-    """Cancels calls after a random time, up to one and a half times what calls have taken that were let alone."""
+    """Cancels calls after a random time, up to twice the median of what calls have taken that were let alone."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
-        self._usual = 0.0
+        self._measured: list[float] = []
 
     async def measure(self, call: Callable[[], Awaitable[Any]]) -> None:
         """Make a call without cancelling it, to learn how long one takes."""
         begun = time.monotonic()
         await call()
-        self._usual = max(self._usual, time.monotonic() - begun)
+        self._measured.append(time.monotonic() - begun)
 
     async def run(self, kind: Kind, call: Callable[[], Awaitable[Any]]) -> bool:
         """Make the call, cancel it, and return whether it was answered nonetheless; its own errors are raised."""
-        seconds = self._random.uniform(0.0, 1.5 * self._usual)
-        return await _WAYS[kind](call, seconds)
+        longest = 2 * statistics.median(self._measured) if self._measured else 0.0
+        return await _WAYS[kind](call, self._random.uniform(0.0, longest))
 
 
 async def _task(call: Callable[[], Awaitable[Any]], seconds: float) -> bool:

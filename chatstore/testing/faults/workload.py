@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import itertools
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -35,14 +36,16 @@ Ended = Callable[[], bool]
 class Workload:
     """Who does what: ``writers`` over ``threads`` whose ids begin with ``room``, each ``appends`` times or for ever.
 
-    ``name`` tells this process's values from those of others. A reader reads a whole thread, rests for ``pause``
-    seconds, and goes on with the next one, ``reads`` times or until the writers are done.
+    ``name`` tells this process's values from those of others. Between two appends a writer rests for ``pace`` seconds
+    on average. A reader reads a whole thread, rests for ``pause`` seconds, and goes on with the next one, ``reads``
+    times or until the writers are done. Where the reads are counted and the appends are not, the last read ends both.
     """
 
     name: str
     writers: int
     threads: int
     appends: int | None = None
+    pace: float = 0.0
     readers: int = 1
     reads: int | None = None
     pause: float = 0.2
@@ -59,20 +62,25 @@ class Workload:
 
     async def run(self, store: Store, journal: Journal, stopped: Ended = lambda: False) -> None:
         """Write and read until ``stopped`` says so, or everything is done."""
-        writers = [
-            asyncio.ensure_future(self._write(store, journal, number, stopped)) for number in range(self.writers)
-        ]
+        writers: list[asyncio.Task[None]] = []
+        readers: list[asyncio.Task[None]] = []
 
-        def done() -> bool:
+        def all_written() -> bool:
             return stopped() or all(writer.done() for writer in writers)
 
-        readers = [asyncio.ensure_future(self._read(store, journal, number, done)) for number in range(self.readers)]
-        await asyncio.gather(*writers, *readers)
+        def all_read() -> bool:
+            return stopped() or (self.reads is not None and all(reader.done() for reader in readers))
 
-    async def _write(self, store: Store, journal: Journal, writer: int, stopped: Ended) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.writers):
+                writers.append(group.create_task(self._write(store, journal, number, all_read)))
+            for number in range(self.readers):
+                readers.append(group.create_task(self._read(store, journal, number, all_written)))
+
+    async def _write(self, store: Store, journal: Journal, writer: int, done: Ended) -> None:
         thread, name = self.thread_id(writer), f"{self.name}.{writer}"
         for number in itertools.count() if self.appends is None else range(self.appends):
-            if stopped():
+            if self.appends is None and done():
                 return
             value = f"{name}.{number}"
             item = Item(type="note", id=value if number % 2 else None, data={"value": value})
@@ -83,6 +91,8 @@ class Workload:
                 journal.fail(thread, value, error)
             else:
                 journal.acknowledge(thread, value)
+            if self.pace:
+                await asyncio.sleep(random.uniform(0, 2 * self.pace))
 
     async def _read(self, store: Store, journal: Journal, reader: int, done: Ended) -> None:
         for number in itertools.count(reader) if self.reads is None else range(reader, reader + self.reads):
@@ -120,6 +130,7 @@ def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--writers", type=int, default=32)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--appends", type=int, help="of each writer; without it they go on until the input is closed")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds between two appends of a writer, on average")
     parser.add_argument("--readers", type=int, default=1)
     parser.add_argument("--reads", type=int, help="of each reader; without it they go on until the writers are done")
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between two reads of a reader")

@@ -1,0 +1,33 @@
+"""PostgreSQL is killed under 64 writers in two processes, which never try again: nothing is lost or reordered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+from scale import scaled, tell
+
+from chatstore.testing.faults.torture import torture
+from chatstore.testing.servers import ServerUnavailable
+
+
+async def test_a_killed_server_loses_doubles_and_reorders_nothing(require: Callable[[str], NoReturn]) -> None:
+    try:
+        report = await torture(kills=scaled(4, 40), writers=64, appends=scaled(0, 50_000), seconds=scaled(90, 1800))
+    except ServerUnavailable as error:
+        require(str(error))
+    tell("\n".join(report.lines()))
+    assert report.holds, report
+    assert report.faults == {"server killed": scaled(2, 20), "backend killed": scaled(2, 20)}
+    assert report.failed == 0, report.errors
+    assert report.acknowledged >= scaled(200, 50_000)
+    assert report.slowest_resumption <= 10
+
+
+@pytest.mark.parametrize("kills", [4])
+async def test_cut_lines_and_ended_backends_lose_nothing_either(kills: int, empty_postgresql_url: str) -> None:
+    report = await torture(empty_postgresql_url, kills=kills, writers=16, seconds=60)
+    assert report.holds, report
+    assert report.faults == {"lines cut": 2, "backends ended": 2}
+    assert report.failed == 0, report.errors
