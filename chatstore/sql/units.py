@@ -138,7 +138,21 @@ class Units:
 
     async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a whole block, run again where the database failed it and may not the next time."""
-        return await _retried(operation, block, _failure_of_block)
+        may_have_committed = False
+
+        async def once() -> T:
+            nonlocal may_have_committed
+            try:
+                return await block()
+            except UnavailableError as error:
+                may_have_committed = may_have_committed or error.may_have_committed
+                raise
+
+        try:
+            return await _retried(operation, once, _failure_of_block)
+        except UnavailableError as error:
+            error.may_have_committed = may_have_committed
+            raise
 
     async def migrate(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run a migration to its end, tried again as any other unit."""
