@@ -184,8 +184,7 @@ class Connections:
                     yield unit
                 finally:
                     if unit.broken:
-                        with anyio.CancelScope(shield=True):
-                            await connection.invalidate()
+                        await self._throw_away(raw.driver_connection, connection.invalidate)
         finally:
             self._go()
 
@@ -213,12 +212,18 @@ class Connections:
 
     async def _check_in(self, raw: PoolProxiedConnection, unit: Unit) -> None:
         if unit.broken:
-            with anyio.CancelScope(shield=True):
-                await greenlet_spawn(raw.invalidate)
+            await self._throw_away(raw.driver_connection, lambda: greenlet_spawn(raw.invalidate))
         elif self._free is not None:
             raw.close()  # a pool of the store's own resets nothing, and so waits for nothing
         else:
             await greenlet_spawn(raw.close)
+
+    async def _throw_away(self, driver: Any, invalidate: Callable[[], Awaitable[None]]) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._dialect.end(driver)
+            finally:
+                await invalidate()
 
     def _unit(self, raw: PoolProxiedConnection, *, repeated: bool = False) -> Unit:
         fresh = _READY not in raw.info

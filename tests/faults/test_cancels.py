@@ -76,7 +76,7 @@ async def cancel_all(kind: Kind, canceller: Canceller, user: UserStore) -> dict[
         for id in map(str, range(first, CANCELS // 2, TOGETHER)):
             answered[id] = await canceller.run(kind, partial(append_and_read, user, id))
 
-    async with asyncio.timeout(scaled(60, 1200)):
+    async with asyncio.timeout(scaled(60.0, 1200.0)):
         await asyncio.gather(*map(some, range(TOGETHER)))
     return answered
 
