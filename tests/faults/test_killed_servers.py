@@ -11,7 +11,6 @@ from scale import scaled, tell
 from chatstore.testing.faults.torture import torture
 from chatstore.testing.servers import ServerUnavailable
 
-
 KILLS = scaled(4, 40)
 APPENDS = scaled(200, 50_000)
 
