@@ -7,10 +7,13 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from chatstore.testing.servers import PostgreSQLServer
+
+_SECONDS = 60
+"""How long a server may take to recover."""
 
 _CLIENTS = (
     "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -21,10 +24,11 @@ _CLIENTS = (
 class ServerKiller:
     """Ends or stops the processes of a server as a crash or an overload would, while clients of ``database`` use it.
 
-    Every method raises ``ServerUnavailable`` for a server that was found by URL.
+    Raises ``ServerUnavailable`` for a server that was found by URL: that is somebody's.
     """
 
     def __init__(self, server: PostgreSQLServer, database: str) -> None:
+        assert server.process_id  # or it raises
         self._server = server
         self._database = database
 
@@ -39,15 +43,16 @@ class ServerKiller:
         The server takes that for a corruption: it ends all the others and recovers, as it would from a crash. Returns
         once it accepts connections again.
         """
-        owned = self._server.process_id
+        ended = asyncio.Event()
         async with connected(self._server.url(self._database)) as connection:
             backends = [row[0] for row in await connection.fetch(_CLIENTS, self._database)]
-        with suppress(ProcessLookupError):
-            if backends and owned:
-                os.kill(random.choice(backends), signal.SIGKILL)
-                await self._recovered()
-                return True
-        return False
+            connection.add_termination_listener(lambda _: ended.set())
+            if not backends or not _signal(random.choice(backends), signal.SIGKILL):
+                return False
+            async with asyncio.timeout(_SECONDS):
+                await ended.wait()
+        async with asyncio.timeout(_SECONDS), accepting(self._server.url(self._database)):
+            return True
 
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:
@@ -62,12 +67,6 @@ class ServerKiller:
         finally:
             for process in processes:
                 _signal(process, signal.SIGCONT)
-
-    async def _recovered(self) -> None:
-        """Wait until the server answers; it may answer once more before it notices what has happened."""
-        await asyncio.sleep(0.05)
-        async with asyncio.timeout(60), accepting(self._server.url(self._database)):
-            pass
 
 
 async def terminate_backends(url: str) -> int:
@@ -109,6 +108,10 @@ async def accepting(url: str) -> AsyncIterator[Any]:
         connection.terminate()
 
 
-def _signal(process: int, how: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
+def _signal(process: int, how: signal.Signals) -> bool:
+    """Send a signal; return whether the process was there."""
+    try:
         os.kill(process, how)
+    except ProcessLookupError:
+        return False
+    return True
