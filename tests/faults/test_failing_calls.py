@@ -125,6 +125,9 @@ NOT_TWICE = {"begin_upload"}
 
 AGAIN: dict[str, Call] = {
     "add_thread_item that is there": CALLS["add_thread_item"],
+    "add_thread_item at a time that is there": lambda store, owner, on: store.add_thread_item(
+        on.thread_id, message("taken", id=on.item_id, created_at=NOON), owner=owner, at=minutes(-1)
+    ),
     "add_thread_items that are there": lambda store, owner, on: store.add_thread_items(
         on.thread_id, [message("new", id="new"), message("taken", id=on.item_id, created_at=NOON)], owner=owner
     ),

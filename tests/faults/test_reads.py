@@ -26,7 +26,9 @@ def url(request: pytest.FixtureRequest) -> str:
 async def test_a_read_extends_every_read_that_ended_before_it(url: str, tmp_path: Path) -> None:
     reads = appends = 0
     for number in range(ROUNDS):
-        crew = Crew(url, tmp_path)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        crew = Crew(url, folder)
         options = ["--writers", "16", "--pace", "0.05", "--threads", str(THREADS), "--room", f"round-{number}"]
         options += ["--readers", str(READERS), "--reads", str(READS // PROCESSES // READERS), "--pause", "0.001"]
         async with crew.at_work([*options, "--clock", "-1.5"], [*options, "--clock", "1.5"]) as processes:
