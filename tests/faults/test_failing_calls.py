@@ -46,7 +46,6 @@ def of(kind: type[BaseException]) -> Callable[[], BaseException]:
 _EACH_TREATED_DIFFERENTLY: list[type[BaseException]] = [
     ConnectionResetError,
     TimeoutError,
-    asyncpg.InterfaceError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.SerializationError,
     asyncpg.QueryCanceledError,
@@ -56,6 +55,7 @@ _EACH_TREATED_DIFFERENTLY: list[type[BaseException]] = [
     asyncpg.InternalServerError,
 ]
 _TREATED_LIKE_ONE_OF_THESE: list[type[BaseException]] = [
+    asyncpg.InterfaceError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,

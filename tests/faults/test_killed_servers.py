@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-import pytest
 from scale import scaled, tell
 
 from chatstore.testing.faults.torture import torture
@@ -26,11 +25,3 @@ async def test_a_killed_server_loses_doubles_and_reorders_nothing(require: Calla
     assert report.failed == 0, report.errors
     assert report.acknowledged >= APPENDS
     assert report.slowest_resumption <= 10
-
-
-@pytest.mark.parametrize("kills", [4])
-async def test_cut_lines_and_ended_backends_lose_nothing_either(kills: int, empty_postgresql_url: str) -> None:
-    report = await torture(empty_postgresql_url, kills=kills, writers=16, seconds=60)
-    assert report.holds, report
-    assert report.faults == {"lines cut": 2, "backends ended": 2}
-    assert report.failed == 0, report.errors

@@ -43,6 +43,7 @@ def test_a_named_server_gets_a_database_that_is_gone_afterwards(
     assert said["holds"] is True
     assert said["faults"] == {"lines cut": 1, "backends ended": 1}
     assert said["acknowledged"] > 0
+    assert said["failed"] == 0
     assert said["counts"] == {"lost": 0, "duplicated": 0, "unknown": 0, "reordered": 0, "unextended": 0}
 
 
