@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint types layers bench format
+.PHONY: help setup demo serve test lint types layers bench torture format
 
 BIN := .venv/bin
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -32,6 +32,9 @@ layers: .venv/.dev ## check who imports whom
 
 bench: .venv/.dev ## measure chatstore against the bare drivers and the plain ORM: about three minutes
 	@$(BIN)/python -m benchmarks --quick
+
+torture: .venv/.dev ## run the long forms of the tests that kill, cut, cancel and fill: about twenty minutes
+	@CHATSTORE_TORTURE=1 $(BIN)/pytest tests/faults --timeout=3600 -rP
 
 format: .venv/.dev ## format, and fix what lint can fix
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -19,7 +19,7 @@ def now_microseconds() -> int:
 
 def now() -> datetime:
     """Return the process clock's time, aware, in UTC."""
-    return datetime.now(UTC)
+    return from_microseconds(now_microseconds())
 
 
 def plain(moment: object, what: str = "created_at") -> datetime:

@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import anyio
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.errors import UnavailableError
@@ -32,18 +34,27 @@ _READY = "chatstore"
 class Unit:
     """One connection for one unit of work.
 
-    ``repeated`` says that an earlier try may have committed; ``failed`` that the database refused a statement, and
-    with it the transaction; ``broken`` that the connection cannot be used again.
+    ``repeated`` says that an earlier try may have committed; ``fresh`` that the connection has served no unit before;
+    ``failed`` that the database refused a statement, and with it the transaction; ``broken`` that the connection
+    cannot be used again.
     """
 
     def __init__(
-        self, adapter: Any, dialect: Dialect, statements: Statements, isolation: str | None, *, repeated: bool = False
+        self,
+        adapter: Any,
+        dialect: Dialect,
+        statements: Statements,
+        isolation: str | None,
+        *,
+        repeated: bool = False,
+        fresh: bool = False,
     ) -> None:
         self._driver = adapter.driver_connection
         self._isolation = isolation or adapter.isolation_level
         self._statements = statements
         self.dialect = dialect
         self.repeated = repeated
+        self.fresh = fresh
         self.failed: bool = False
         self.broken: bool = False
         self._in_transaction = False
@@ -120,14 +131,21 @@ class Connections:
         self._isolation: str | None = engine.sync_engine.get_execution_options().get("isolation_level")
         self._size = size
         self._free = None if size is None else asyncio.Semaphore(size)
-        self._hollow = 0
-        """Places in the pool whose connection was thrown away, or more: they want to be filled, which takes time."""
+        self._hollow: WeakSet[ConnectionPoolEntry] = WeakSet()
+        """The pool's places whose connection was thrown away: they want to be filled, which takes time."""
+        event.listen(engine.sync_engine, "invalidate", self._emptied)
+        event.listen(engine.sync_engine, "connect", self._filled)
 
     @property
     def has_idle(self) -> bool:
         """Whether a connection is there that need not be made first."""
         pool = self._engine.pool
-        return not isinstance(pool, QueuePool) or pool.checkedin() > 0
+        return not isinstance(pool, QueuePool) or (pool.checkedin() > 0 and not self._hollow)
+
+    def close(self) -> None:
+        """Listen to the engine no more."""
+        event.remove(self._engine.sync_engine, "invalidate", self._emptied)
+        event.remove(self._engine.sync_engine, "connect", self._filled)
 
     @asynccontextmanager
     async def unit(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
@@ -136,7 +154,7 @@ class Connections:
         try:
             raw = await self._check_out()
             while self._dialect.is_closed(raw.driver_connection):  # by the server, while it lay in the pool
-                await self._throw_away(raw)
+                await greenlet_spawn(raw.invalidate)
                 raw = await self._check_out()
             unit = self._unit(raw, repeated=repeated)
             try:
@@ -156,7 +174,6 @@ class Connections:
                 connection = await session.connection()
                 raw = await connection.get_raw_connection()
                 while self._dialect.is_closed(raw.driver_connection):
-                    self._hollow += 1
                     await connection.invalidate()
                     await session.rollback()
                     connection = await session.connection()
@@ -167,9 +184,7 @@ class Connections:
                     yield unit
                 finally:
                     if unit.broken:
-                        self._hollow += 1
-                        with anyio.CancelScope(shield=True):
-                            await connection.invalidate()
+                        await self._throw_away(raw.driver_connection, connection.invalidate)
         finally:
             self._go()
 
@@ -191,33 +206,38 @@ class Connections:
 
     async def _check_out(self) -> PoolProxiedConnection:
         pool = self._engine.pool
-        if self._free is not None and self.has_idle and not self._hollow:
+        if self._free is not None and self.has_idle:
             return pool.connect()
-        try:
-            return await greenlet_spawn(pool.connect)
-        except BaseException:
-            self._hollow += 1
-            raise
+        return await greenlet_spawn(pool.connect)
 
     async def _check_in(self, raw: PoolProxiedConnection, unit: Unit) -> None:
         if unit.broken:
-            with anyio.CancelScope(shield=True):
-                await self._throw_away(raw)
+            await self._throw_away(raw.driver_connection, lambda: greenlet_spawn(raw.invalidate))
         elif self._free is not None:
             raw.close()  # a pool of the store's own resets nothing, and so waits for nothing
         else:
             await greenlet_spawn(raw.close)
 
-    async def _throw_away(self, raw: PoolProxiedConnection) -> None:
-        self._hollow += 1
-        await greenlet_spawn(raw.invalidate)
+    async def _throw_away(self, driver: Any, invalidate: Callable[[], Awaitable[None]]) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._dialect.end(driver)
+            finally:
+                await invalidate()
 
     def _unit(self, raw: PoolProxiedConnection, *, repeated: bool = False) -> Unit:
-        return Unit(raw.dbapi_connection, self._dialect, self._statements, self._isolation, repeated=repeated)
+        fresh = _READY not in raw.info
+        adapter = raw.dbapi_connection
+        return Unit(adapter, self._dialect, self._statements, self._isolation, repeated=repeated, fresh=fresh)
 
     async def _set_up(self, unit: Unit, raw: PoolProxiedConnection) -> None:
-        if _READY not in raw.info:
-            self._hollow = max(0, self._hollow - 1)
+        if unit.fresh:
             for sql in self._dialect.set_up:
                 await unit.control(sql)
             raw.info[_READY] = True
+
+    def _emptied(self, connection: Any, place: ConnectionPoolEntry, error: BaseException | None) -> None:
+        self._hollow.add(place)
+
+    def _filled(self, connection: Any, place: ConnectionPoolEntry) -> None:
+        self._hollow.discard(place)

@@ -51,8 +51,8 @@ class Database:
         self.tables: Tables = make_tables(prefix, schema)
         words = self._dialect.words(self.tables, engine.dialect.identifier_preparer)
         size = POOL_SIZE if owned and not in_memory else None
-        connections = Connections(engine, self._dialect, Statements(words), size=size)
-        self.units: Units = Units(connections, self._dialect, in_memory=in_memory)
+        self._connections = Connections(engine, self._dialect, Statements(words), size=size)
+        self.units: Units = Units(self._connections, self._dialect, in_memory=in_memory)
         self.capabilities: frozenset[Capability] = (
             frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         )
@@ -84,6 +84,7 @@ class Database:
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""
         await self.units.close()
+        self._connections.close()
         if self._owned:
             await self._engine.dispose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -15,6 +16,8 @@ from chatstore.sql.statements import Statement
 from chatstore.sql.tables import Tables
 
 T = TypeVar("T")
+
+_END_SECONDS = 0.5
 
 Values = Mapping[str, Any]
 Row = Sequence[Any]
@@ -65,6 +68,10 @@ class Dialect(Protocol):
 
     def survives(self, driver: Any, error: BaseException) -> bool:
         """Return whether the connection can be used again after ``error``."""
+        ...
+
+    async def end(self, driver: Any) -> None:
+        """Close a connection that cannot be used again, at once or nearly so."""
         ...
 
 
@@ -118,6 +125,12 @@ class PostgreSQL:
         state = getattr(error, "sqlstate", None)
         return isinstance(state, str) and state != "25006" and not driver.is_closed()
 
+    async def end(self, driver: Any) -> None:
+        # A server that answers is told to cancel what it is still doing; the engine would wait longer for one that
+        # does not, and the caller with it.
+        with suppress(Exception):
+            await driver.close(timeout=_END_SECONDS)
+
 
 class SQLite:
     """SQLite through aiosqlite: readers on their own connections, one writer at a time."""
@@ -167,6 +180,9 @@ class SQLite:
     def survives(self, driver: Any, error: BaseException) -> bool:
         # A statement that nobody awaits any more still ends in the connection's own thread, before the next.
         return True
+
+    async def end(self, driver: Any) -> None:
+        pass
 
     def _timed(self, statement: Statement, values: Values) -> dict[str, Any]:
         given = {name: values[name] for name in statement.names if name != "now"}

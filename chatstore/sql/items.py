@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from chatstore.errors import ChatStoreError, ConflictError, NotFoundError
+from chatstore.errors import ChatStoreError, ConflictError, NotFoundError, UnavailableError
 from chatstore.inputs import NewItem
 from chatstore.positions import STEP
 from chatstore.sql.connections import Unit
@@ -58,6 +58,16 @@ class ItemWrite:
         """Return the error of a write without its thread."""
         return NotFoundError(f"{self.operation}: no thread {self.keys['thread_id']!r}")
 
+    def lost(self) -> UnavailableError:
+        """Return the error of a repeated write that finds other items in the place of its own.
+
+        They were there before, or somebody changed them since: nobody knows whether the first try was stored.
+        """
+        return UnavailableError(
+            f"{self.operation}: the connection was lost, and what is stored now is not what was given",
+            may_have_committed=True,
+        )
+
 
 Outcome = Sequence[Written] | ChatStoreError | None
 """What became of a write: its items, why it was refused, or nothing yet: it must wait for its thread's lock."""
@@ -94,7 +104,7 @@ _INSERT = (
     " CAST(:all_or_none AS boolean) AND last_position <> (SELECT s.last_position FROM {threads} AS s"
     " WHERE s.tenant = thread.tenant AND s.user_id = thread.user_id AND s.key = thread.key) AS stale,"
     " CAST(:all_or_none AS boolean) AND EXISTS (SELECT 1 FROM input JOIN {items} AS i ON i.id = input.id"
-    f" WHERE {_OF_THREAD} AND input.dated AND i.created_at <> input.created_at) AS clash FROM thread),"
+    f" WHERE {_OF_THREAD} AND (input.dated AND i.created_at <> input.created_at%(changed)s)) AS clash FROM thread),"
     " written AS (INSERT INTO {items} AS i (tenant, user_id, thread_key, id, position, type, created_at, instant,"
     " size, payload)"
     f" SELECT gate.tenant, gate.user_id, gate.key, input.id, gate.first + input.step * {STEP}, input.type,"
@@ -130,12 +140,14 @@ _UNDATED = (
     " AND thread.tenant = excluded.tenant AND thread.user_id = excluded.user_id"
     " AND thread.key = excluded.thread_key AND NOT input.dated)"
 )
-_SAME = f" WHERE i.created_at = excluded.created_at OR {_UNDATED}"
+_SAME = f" WHERE (i.created_at = excluded.created_at OR {_UNDATED})"
+
+_AS_GIVEN = "i.type = {0}.type AND CAST(i.payload AS text) = CAST({0}.payload AS text)"
 
 _CHANGES = {
     (Kind.ADD, False): "type = excluded.type, size = excluded.size, payload = excluded.payload" + _SAME,
-    # The library's own retry of an add: a row that is there already, perhaps changed since, stays as it is.
-    (Kind.ADD, True): "size = i.size" + _SAME,
+    # The library's own retry of an add: a row that is there already stays as it is, and is its own if it is equal.
+    (Kind.ADD, True): f"size = i.size{_SAME} AND {_AS_GIVEN.format('excluded')}",
 }
 _SAVED = (
     "type = excluded.type, size = excluded.size, payload = excluded.payload,"
@@ -146,7 +158,9 @@ _SAVED = (
 
 
 def _statement(kind: Kind, repeated: bool, waits: bool) -> str:
-    words = {"waits": "" if waits else "SKIP LOCKED", "change": _CHANGES.get((kind, repeated), _SAVED)}
+    changed = f" OR NOT ({_AS_GIVEN.format('input')})" if kind is Kind.ADD and repeated else ""
+    change = _CHANGES.get((kind, repeated), _SAVED)
+    words = {"waits": "" if waits else "SKIP LOCKED", "change": change, "changed": changed}
     return (_REPLACE if kind is Kind.REPLACE else _INSERT) % words
 
 
@@ -170,7 +184,8 @@ async def write_items(unit: Unit, writes: Sequence[ItemWrite], *, waits: bool) -
     outcomes: list[Outcome] = []
     done = 0
     for write in writes:
-        outcomes.append(_outcome(write, rows[done : done + len(write.items)], waits=waits))
+        outcome = _outcome(write, rows[done : done + len(write.items)], waits=waits)
+        outcomes.append(write.lost() if unit.repeated and isinstance(outcome, ConflictError) else outcome)
         done += len(write.items)
     return outcomes
 

@@ -85,8 +85,19 @@ async def write_each(unit: Unit, writes: Sequence[ItemWrite]) -> list[Outcome]:
 async def write_items(unit: Unit, write: ItemWrite) -> Sequence[Written]:
     """Write the items of one caller; raise ``NotFoundError`` or ``ConflictError``."""
     if write.kind is Kind.ADD:
+        if unit.repeated:
+            await _check_own(unit, write)
         return await _add_items(unit, write.keys, write.items, write.at, write.operation)
     return [await _save_item(unit, write.keys, write.items[0], loaded=write.kind is Kind.REPLACE)]
+
+
+async def _check_own(unit: Unit, write: ItemWrite) -> None:
+    """Raise ``UnavailableError`` where items are there that a first try of this write would not have left so."""
+    await _lock_found(unit, write.keys, write.operation)
+    for item in write.items:
+        rows = await unit.fetch(statements.LOAD_ITEM, {**write.keys, "item_id": item.id})
+        if rows and (rows[0][1], rows[0][5]) != (item.type, item.payload):
+            raise write.lost()
 
 
 async def _add_items(

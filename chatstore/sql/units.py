@@ -68,20 +68,24 @@ class Units:
         self._idle.set()
 
     async def read(self, operation: str, work: Work[T]) -> T:
-        """Return what ``work`` reads, in autocommit; a cancellation ends it at once."""
+        """Return what ``work`` reads, in autocommit; a cancellation ends it at once.
+
+        Where a connection must be made first, the cancelled read goes on by itself: callers whose deadlines are
+        shorter than a connect and a read together would throw away one connection each, and none would get there.
+        """
         start = Start()
 
         async def once() -> T:
             _check_awaited(start)
             async with self._reading, self._connections.unit() as unit:
-                _check_awaited(start)
-                start.begun = True
+                if not unit.fresh:
+                    _check_awaited(start)
                 return await work(unit)
 
         with self.counted():
             if self._connections.has_idle:
                 return await _retried(operation, once)
-            return await self.finish(_retried(operation, once), start, ends_at_once=True)
+            return await self.finish(_retried(operation, once), start)
 
     async def write(self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None) -> T:
         """Return the result of ``work``, one statement that commits by itself.
@@ -134,7 +138,21 @@ class Units:
 
     async def rerun(self, operation: str, block: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a whole block, run again where the database failed it and may not the next time."""
-        return await _retried(operation, block, _failure_of_block)
+        may_have_committed = False
+
+        async def once() -> T:
+            nonlocal may_have_committed
+            try:
+                return await block()
+            except UnavailableError as error:
+                may_have_committed = may_have_committed or error.may_have_committed
+                raise
+
+        try:
+            return await _retried(operation, once, _failure_of_block)
+        except UnavailableError as error:
+            error.may_have_committed = may_have_committed
+            raise
 
     async def migrate(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run a migration to its end, tried again as any other unit."""
@@ -199,25 +217,20 @@ class Units:
             if not self._open:
                 self._idle.set()
 
-    async def finish(
-        self, unit: Coroutine[Any, Any, T], start: Start | None = None, *, ends_at_once: bool = False
-    ) -> T:
+    async def finish(self, unit: Coroutine[Any, Any, T], start: Start | None = None) -> T:
         """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.
 
         A unit that was left early still gets its connection, so that callers with short deadlines do not throw
-        away one connection each, and then does nothing. One that ``ends_at_once`` is itself cancelled when it has
-        begun.
+        away one connection each, and then does nothing.
         """
         task = asyncio.ensure_future(unit)
         self.watch(task)
 
         def stays() -> bool:
-            if start is not None and not start.begun:
-                start.abandoned = True
-                return False
-            if ends_at_once:
-                task.cancel()
-            return True
+            if start is None or start.begun:
+                return True
+            start.abandoned = True
+            return False
 
         await ended(task, stays)
         if task.cancelled():

@@ -73,6 +73,13 @@ class Server(ABC):
             self._folder.remove()
             self._folder = None
 
+    @property
+    def process_id(self) -> int:
+        """The server's main process; ``ServerUnavailable`` for a server that was found by URL, or does not run."""
+        if self._process is None:
+            raise ServerUnavailable(f"{type(self).__name__} runs no process of its own")
+        return self._process.id
+
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End the server's process as a crash would; its data stays for :meth:`restart`.
 
