@@ -98,7 +98,7 @@ FILE_CALLS: dict[str, Call] = {
     ),
     "load_file": lambda store, owner, on: store.load_file("pending", owner=owner),
     "finish_upload": lambda store, owner, on: store.finish_upload(
-        "pending", owner=owner, key="ab/done", size=3, sha256="0" * 64, sniffed=None, limits=LIMITS
+        "pending", owner=owner, key="ab/cd", size=3, sha256="0" * 64, sniffed=None, limits=LIMITS
     ),
     "queue_deletion": lambda store, owner, on: store.queue_deletion("ab/gone", owner=owner),
     "take_deletions": lambda store, owner, on: store.take_deletions(limit=1, retry_after=DAY),

@@ -13,8 +13,8 @@ from chatstore.testing.faults.torture import torture
 CYCLES = scaled(5, 100)
 
 
-async def test_killed_writers_lose_nothing_and_leave_a_whole_file(sqlite_url: str) -> None:
-    report = await torture(sqlite_url, kills=CYCLES, writers=16, seconds=scaled(90.0, 1800.0))
+async def test_killed_writers_lose_nothing_and_leave_a_whole_file(empty_sqlite_url: str) -> None:
+    report = await torture(empty_sqlite_url, kills=CYCLES, writers=16, seconds=scaled(90.0, 1800.0))
     tell("\n".join(report.lines()))
     assert report.holds, report
     assert report.faults == {"writers killed": CYCLES}
