@@ -11,6 +11,31 @@ import anyio
 T = TypeVar("T")
 
 
+class Answer(asyncio.Future[T]):
+    """A result whose one awaiter cannot leave before it is there, unless ``leaves``, asked at a cancellation, agrees.
+
+    A task's cancellation that its awaited future refuses is raised by asyncio as soon as that future is done.
+    """
+
+    def __init__(self, leaves: Callable[[], bool]) -> None:
+        super().__init__()
+        self._leaves = leaves
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the wait where the awaiter may leave; else refuse."""
+        return not self.done() and self._leaves() and super().cancel(msg)
+
+    def give(self, result: T) -> None:
+        """Answer, unless the awaiter has left."""
+        if not self.done():
+            self.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, unless the awaiter has left."""
+        if not self.done():
+            self.set_exception(error)
+
+
 async def finished(work: Awaitable[T]) -> T:
     """Await ``work`` to its end and return its result; a cancellation that arrives meanwhile is raised then."""
     task = asyncio.ensure_future(work)
@@ -18,28 +43,24 @@ async def finished(work: Awaitable[T]) -> T:
     return task.result()
 
 
-async def ended(task: asyncio.Future[Any], stays: Callable[[], bool] = lambda: True) -> None:
+async def ended(task: asyncio.Future[Any], leaves: Callable[[], bool] = lambda: False) -> None:
     """Wait until ``task`` has ended; a native cancellation that arrives meanwhile is raised then.
 
-    A task of its own keeps that cancellation out of the work. The shielded scope keeps anyio from delivering its own
-    again and again; a scope that is cancelled is not raised by this wait. ``stays`` is asked at each cancellation:
-    where it says no, the wait ends at once and the work goes on by itself.
+    ``leaves`` is asked at each cancellation: where it says yes, the wait ends at once and the work goes on by itself.
     """
-    cancelled: asyncio.CancelledError | None = None
+    answer: Answer[None] = Answer(leaves)
+
+    def end(task: asyncio.Future[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio complains of an error that nobody asks for
+        answer.give(None)
+
+    task.add_done_callback(end)
+    await unscoped(answer)
+
+
+async def unscoped(answer: Answer[T]) -> T:
+    """Return the answer; a scope of anyio's that is cancelled is neither delivered to this wait nor raised by it."""
     with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-                if not stays():
-                    break
-    if cancelled is not None:
-        task.add_done_callback(_retrieve)
-        raise cancelled
-
-
-def _retrieve(task: asyncio.Future[Any]) -> None:
-    """Look at an error that nobody will ask for, or asyncio complains."""
-    if not task.cancelled():
-        task.exception()
+        await answer
+    return answer.result()

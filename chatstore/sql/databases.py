@@ -22,6 +22,9 @@ from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
 from chatstore.sql.units import Units, in_transaction
 
+LANES = 2
+"""Batches of writes that are under way at the same time where a database has more than one writer."""
+
 
 class Database:
     """One engine and the tables of one store in it; ``place`` names it in messages, without its password.
@@ -95,8 +98,8 @@ class Database:
         def in_steps(unit: Unit, writes: Sequence[ItemWrite]) -> Coroutine[Any, Any, Sequence[Outcome]]:
             return in_transaction(lambda inner: write_each(inner, writes))(unit)
 
-        perform = at_once if self.one_statement else in_steps
-        return {kind: Lane(self.units, kind, perform) for kind in Kind}
+        perform, width = (at_once, LANES) if self.one_statement else (in_steps, 1)
+        return {kind: Lane(self.units, kind, perform, width=width) for kind in Kind}
 
     async def _look(self) -> str:
         found, identity, self.has_remains = await self._read()

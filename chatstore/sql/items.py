@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeAlias
 
 from chatstore.errors import ChatStoreError, ConflictError, NotFoundError, UnavailableError
 from chatstore.inputs import NewItem
@@ -17,6 +17,7 @@ from chatstore.positions import STEP
 from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.single import NOW, TOUCHED
+from chatstore.sql.statements import LIVE_THREAD
 
 
 class Kind(Enum):
@@ -39,6 +40,9 @@ class Written:
     instant: int
 
 
+ThreadKey: TypeAlias = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class ItemWrite:
     """One caller's items for one thread; ``keys`` are owner and thread, ``at`` asks for a place by time."""
@@ -48,6 +52,11 @@ class ItemWrite:
     keys: Values
     items: Sequence[NewItem]
     at: int | None = None
+
+    @property
+    def thread(self) -> ThreadKey:
+        """Tenant, user and thread."""
+        return self.keys["tenant"], self.keys["user_id"], self.keys["thread_id"]
 
     @property
     def all_or_none(self) -> bool:
@@ -89,15 +98,21 @@ _THREADS = (
 
 _TOUCH = (
     "touched AS (UPDATE {threads} AS t SET last_position = greatest(t.last_position, w.position),"
-    f" latest_instant = greatest(t.latest_instant, w.instant), {TOUCHED}"
-    " FROM (SELECT tenant, user_id, thread_key, max(position) AS position, max(instant) AS instant"
-    " FROM written GROUP BY tenant, user_id, thread_key) AS w"
+    f" latest_instant = greatest(t.latest_instant, w.instant), {TOUCHED} FROM %s AS w"
     " WHERE t.tenant = w.tenant AND t.user_id = w.user_id AND t.key = w.thread_key)"
 )
+_TOUCH_MANY = _TOUCH % (
+    "(SELECT tenant, user_id, thread_key, max(position) AS position, max(instant) AS instant"
+    " FROM written GROUP BY tenant, user_id, thread_key)"
+)
+_TOUCH_ONE = _TOUCH % "written"
 
 _OF_THREAD = "i.tenant = thread.tenant AND i.user_id = thread.user_id AND i.thread_key = thread.key"
 
-_INSERT = (
+_INTO = "INSERT INTO {items} AS i (tenant, user_id, thread_key, id, position, type, created_at, instant, size, payload)"
+_OR_CHANGE = "ON CONFLICT (tenant, user_id, thread_key, id) DO UPDATE SET %(change)s"
+
+_INSERT_MANY = (
     f"WITH {_INPUT}, {_THREADS},"
     " gate AS MATERIALIZED (SELECT thread.*,"
     f" greatest({NOW} * {STEP}, last_position + {STEP}) AS first,"
@@ -105,15 +120,14 @@ _INSERT = (
     " WHERE s.tenant = thread.tenant AND s.user_id = thread.user_id AND s.key = thread.key) AS stale,"
     " CAST(:all_or_none AS boolean) AND EXISTS (SELECT 1 FROM input JOIN {items} AS i ON i.id = input.id"
     f" WHERE {_OF_THREAD} AND (input.dated AND i.created_at <> input.created_at%(changed)s)) AS clash FROM thread),"
-    " written AS (INSERT INTO {items} AS i (tenant, user_id, thread_key, id, position, type, created_at, instant,"
-    " size, payload)"
+    f" written AS ({_INTO}"
     f" SELECT gate.tenant, gate.user_id, gate.key, input.id, gate.first + input.step * {STEP}, input.type,"
     " input.created_at, input.instant, input.size, CAST(input.payload AS json)"
     " FROM input JOIN gate ON gate.place = input.place"
     " WHERE (input.at < gate.latest_instant) IS NOT TRUE AND NOT gate.stale AND NOT gate.clash"
-    " ON CONFLICT (tenant, user_id, thread_key, id) DO UPDATE SET %(change)s"
+    f" {_OR_CHANGE}"
     " RETURNING tenant, user_id, thread_key, id, position, created_at, instant),"
-    f" {_TOUCH}"
+    f" {_TOUCH_MANY}"
     " SELECT gate.key IS NULL, input.at < gate.latest_instant OR gate.stale, gate.clash,"
     " written.position, written.created_at, written.instant"
     " FROM input LEFT JOIN gate ON gate.place = input.place"
@@ -121,7 +135,7 @@ _INSERT = (
     " AND written.thread_key = gate.key AND written.id = input.id ORDER BY input.n"
 )
 
-_REPLACE = (
+_REPLACE_MANY = (
     f"WITH {_INPUT}, {_THREADS},"
     " written AS (UPDATE {items} AS i SET type = input.type, size = input.size,"
     " payload = CAST(input.payload AS json),"
@@ -129,46 +143,79 @@ _REPLACE = (
     " instant = CASE WHEN input.dated AND i.created_at <> input.created_at THEN input.instant ELSE i.instant END"
     f" FROM input JOIN thread ON thread.place = input.place WHERE {_OF_THREAD} AND i.id = input.id"
     " RETURNING input.n, i.tenant, i.user_id, i.thread_key, i.position, i.created_at, i.instant),"
-    f" {_TOUCH}"
+    f" {_TOUCH_MANY}"
     " SELECT thread.key IS NULL, false, false, written.position, written.created_at, written.instant"
     " FROM input LEFT JOIN thread ON thread.place = input.place LEFT JOIN written ON written.n = input.n"
     " ORDER BY input.n"
 )
 
+_THREAD = (
+    "thread AS MATERIALIZED (SELECT tenant, user_id, key, last_position, latest_instant"
+    f" FROM {{threads}} WHERE {LIVE_THREAD} {{lock}} %(waits)s)"
+)
+_WRITTEN_ONE = (
+    f" RETURNING i.tenant, i.user_id, i.thread_key, i.position, i.created_at, i.instant), {_TOUCH_ONE}"
+    " SELECT thread.key IS NULL, CAST(:at AS bigint) < latest_instant, false,"
+    " written.position, written.created_at, written.instant"
+    " FROM (SELECT 1) AS one LEFT JOIN thread ON true LEFT JOIN written ON true"
+)
+
+_INSERT_ONE = (
+    f"WITH {_THREAD}, written AS ({_INTO}"
+    f" SELECT tenant, user_id, key, :item_id, greatest({NOW} * {STEP}, last_position + {STEP}), :type,"
+    " :created_at, :instant, :size, CAST(CAST(:payload AS text) AS json) FROM thread"
+    f" WHERE (CAST(:at AS bigint) < latest_instant) IS NOT TRUE {_OR_CHANGE}{_WRITTEN_ONE}"
+)
+
+_REPLACE_ONE = (
+    f"WITH {_THREAD}, written AS (UPDATE {{items}} AS i SET type = :type, size = :size,"
+    " payload = CAST(CAST(:payload AS text) AS json),"
+    " created_at = CASE WHEN CAST(:dated AS boolean) THEN CAST(:created_at AS text) ELSE i.created_at END,"
+    " instant = CASE WHEN CAST(:dated AS boolean) AND i.created_at <> CAST(:created_at AS text)"
+    " THEN CAST(:instant AS bigint) ELSE i.instant END"
+    f" FROM thread WHERE {_OF_THREAD} AND i.id = :item_id{_WRITTEN_ONE}"
+)
+
+_ONE_UNDATED = "NOT CAST(:dated AS boolean)"
 _UNDATED = (
     "EXISTS (SELECT 1 FROM input JOIN thread ON thread.place = input.place WHERE input.id = excluded.id"
     " AND thread.tenant = excluded.tenant AND thread.user_id = excluded.user_id"
     " AND thread.key = excluded.thread_key AND NOT input.dated)"
 )
-_SAME = f" WHERE (i.created_at = excluded.created_at OR {_UNDATED})"
-
 _AS_GIVEN = "i.type = {0}.type AND CAST(i.payload AS text) = CAST({0}.payload AS text)"
+_REPLACED = "type = excluded.type, size = excluded.size, payload = excluded.payload"
 
-_CHANGES = {
-    (Kind.ADD, False): "type = excluded.type, size = excluded.size, payload = excluded.payload" + _SAME,
+
+def _change(kind: Kind, repeated: bool, undated: str) -> str:
+    """Return what becomes of a row that is there already, and where."""
+    if kind is Kind.SAVE:
+        return (
+            f"{_REPLACED}, created_at = CASE WHEN {undated} THEN i.created_at ELSE excluded.created_at END,"
+            f" instant = CASE WHEN {undated} OR i.created_at = excluded.created_at"
+            " THEN i.instant ELSE excluded.instant END"
+        )
+    same = f" WHERE (i.created_at = excluded.created_at OR {undated})"
+    if not repeated:
+        return _REPLACED + same
     # The library's own retry of an add: a row that is there already stays as it is, and is its own if it is equal.
-    (Kind.ADD, True): f"size = i.size{_SAME} AND {_AS_GIVEN.format('excluded')}",
-}
-_SAVED = (
-    "type = excluded.type, size = excluded.size, payload = excluded.payload,"
-    f" created_at = CASE WHEN {_UNDATED} THEN i.created_at ELSE excluded.created_at END,"
-    f" instant = CASE WHEN {_UNDATED} OR i.created_at = excluded.created_at"
-    " THEN i.instant ELSE excluded.instant END"
-)
+    return f"size = i.size{same} AND {_AS_GIVEN.format('excluded')}"
 
 
-def _statement(kind: Kind, repeated: bool, waits: bool) -> str:
+def _statement(kind: Kind, *, repeated: bool, waits: bool, one: bool) -> str:
     changed = f" OR NOT ({_AS_GIVEN.format('input')})" if kind is Kind.ADD and repeated else ""
-    change = _CHANGES.get((kind, repeated), _SAVED)
-    words = {"waits": "" if waits else "SKIP LOCKED", "change": change, "changed": changed}
-    return (_REPLACE if kind is Kind.REPLACE else _INSERT) % words
+    words = {"waits": "" if waits else "SKIP LOCKED", "changed": changed}
+    if kind is Kind.REPLACE:
+        return (_REPLACE_ONE if one else _REPLACE_MANY) % words
+    change = _change(kind, repeated, _ONE_UNDATED if one else _UNDATED)
+    return (_INSERT_ONE if one else _INSERT_MANY) % (words | {"change": change})
 
 
 _STATEMENTS = {
-    (kind, repeated, waits): _statement(kind, repeated, waits)
+    (kind, repeated, waits, one): _statement(kind, repeated=repeated, waits=waits, one=one)
     for kind in Kind
     for repeated in (False, True)
     for waits in (False, True)
+    for one in (False, True)
 }
 
 
@@ -178,9 +225,9 @@ async def write_items(unit: Unit, writes: Sequence[ItemWrite], *, waits: bool) -
     Where a thread's lock is held by somebody, ``waits`` says whether to wait for it; without waiting, its writes
     are left undone, as are those that must be placed by time before others.
     """
-    threads = sorted({(write.keys["tenant"], write.keys["user_id"], write.keys["thread_id"]) for write in writes})
-    template = _STATEMENTS[writes[0].kind, unit.repeated, waits]
-    rows = await unit.fetch(template, _threads(threads) | _items(writes, threads))
+    one = len(writes) == 1 and len(writes[0].items) == 1
+    template = _STATEMENTS[writes[0].kind, unit.repeated, waits, one]
+    rows = await unit.fetch(template, _one(writes[0]) if one else _many(writes))
     outcomes: list[Outcome] = []
     done = 0
     for write in writes:
@@ -190,21 +237,36 @@ async def write_items(unit: Unit, writes: Sequence[ItemWrite], *, waits: bool) -
     return outcomes
 
 
-def _threads(threads: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    tenants, users, ids = zip(*threads, strict=True)
-    return {"tenants": tenants, "users": users, "threads": ids}
+def _one(write: ItemWrite) -> dict[str, Any]:
+    (item,) = write.items
+    return {
+        **write.keys,
+        "item_id": item.id,
+        "type": item.type,
+        "payload": item.payload,
+        "size": item.size,
+        "created_at": item.created_at,
+        "instant": item.instant,
+        "dated": item.dated,
+        "at": write.at,
+    }
 
 
-def _items(writes: Sequence[ItemWrite], threads: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+def _many(writes: Sequence[ItemWrite]) -> dict[str, Any]:
+    threads = sorted({write.thread for write in writes})
+    tenants, users, thread_ids = zip(*threads, strict=True)
     places = {thread: place for place, thread in enumerate(threads, 1)}
     taken = [0] * (len(threads) + 1)
     rows = []
     for write in writes:
-        place = places[write.keys["tenant"], write.keys["user_id"], write.keys["thread_id"]]
+        place = places[write.thread]
         for item in write.items:
             rows.append((place, item, write.at, taken[place]))
             taken[place] += 1
     return {
+        "tenants": tenants,
+        "users": users,
+        "threads": thread_ids,
         "places": [place for place, _, _, _ in rows],
         "ids": [item.id for _, item, _, _ in rows],
         "types": [item.type for _, item, _, _ in rows],

@@ -226,13 +226,13 @@ class Units:
         task = asyncio.ensure_future(unit)
         self.watch(task)
 
-        def stays() -> bool:
+        def leaves() -> bool:
             if start is None or start.begun:
-                return True
+                return False
             start.abandoned = True
-            return False
+            return True
 
-        await ended(task, stays)
+        await ended(task, leaves)
         if task.cancelled():
             raise closed()
         return task.result()
