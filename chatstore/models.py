@@ -22,16 +22,20 @@ Text: TypeAlias = Annotated[str, Strict()]
 """A str and nothing that could be read as one."""
 
 
-_new, _set = object.__new__, object.__setattr__
+_new = object.__new__
+_set_fields, _set_changed, _set_extra, _set_private = (
+    vars(BaseModel)[slot].__set__
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
 
 
-def _stored(kind: type[M], fields: dict[str, Any], private: dict[str, Any] | None = None) -> M:
+def stored(kind: type[M], fields: dict[str, Any], private: dict[str, Any] | None = None) -> M:
     """Return a model of these fields as pydantic keeps it: ``model_construct`` without looking at every field."""
     model = _new(kind)
-    _set(model, "__dict__", fields)
-    _set(model, "__pydantic_fields_set__", set())
-    _set(model, "__pydantic_extra__", None)
-    _set(model, "__pydantic_private__", private)
+    _set_fields(model, fields)
+    _set_changed(model, set())
+    _set_extra(model, None)
+    _set_private(model, private)
     return model
 
 
@@ -93,7 +97,7 @@ class Thread(_Model, frozen=True):
     @classmethod
     def stored(cls, **values: Any) -> Thread:
         """Return a thread as a store loads it, of every field: not validated, none counted as changed."""
-        return _stored(cls, values)
+        return stored(cls, values)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield "id", self.id
@@ -155,7 +159,7 @@ class Item(_Model, frozen=True):
     ) -> Item:
         """Return an item whose ``data`` is still JSON text, decoded on first use; nothing is validated here."""
         fields = {"id": id, "thread_id": thread_id, "type": type, "created_at": created_at, "position": position}
-        return _stored(cls, fields, {"_payload": payload})
+        return stored(cls, fields, {"_payload": payload})
 
     @property
     def undecoded(self) -> str | None:
@@ -220,7 +224,7 @@ class Attachment(_Model, frozen=True):
     @classmethod
     def stored(cls, **values: Any) -> Attachment:
         """Return a record as a store loads it, of every field: not validated, none counted as changed."""
-        return _stored(cls, values)
+        return stored(cls, values)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name in ("id", "mime_type", "size", "state"):

@@ -17,6 +17,7 @@ from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
 from chatstore.sql.engines import POOL_SIZE
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
+from chatstore.sql.reading import Pages
 from chatstore.sql.statements import Statements
 from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
@@ -24,6 +25,9 @@ from chatstore.sql.units import Units, in_transaction
 
 LANES = 2
 """Batches of writes that are under way at the same time where a database has more than one writer."""
+
+READS = 2
+"""The same of reads."""
 
 
 class Database:
@@ -61,6 +65,7 @@ class Database:
         )
         self.lanes: Mapping[Kind, Lane] = self._make_lanes() if coalesce else {}
         """Where concurrent writes of items gather; empty where each goes by itself."""
+        self._pages: dict[str, Pages] = {}
         self.identity: str = ""
         """What tells this database from another, in cursors; known once connected."""
         self.has_remains: bool = False
@@ -71,6 +76,12 @@ class Database:
     def one_statement(self) -> bool:
         """Whether a write is one statement here."""
         return self._dialect.one_statement
+
+    def pages(self, template: str) -> Pages:
+        """Return where concurrent reads of the pages of a template gather."""
+        if template not in self._pages:
+            self._pages[template] = Pages(self.units, template, width=READS)
+        return self._pages[template]
 
     async def connect(self) -> None:
         """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not."""

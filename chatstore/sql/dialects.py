@@ -12,7 +12,7 @@ from sqlalchemy.engine.interfaces import Dialect as EngineDialect
 
 from chatstore import instants
 from chatstore.errors import ConfigurationError
-from chatstore.sql.statements import Statement
+from chatstore.sql.statements import Statement, for_each
 from chatstore.sql.tables import Tables
 
 T = TypeVar("T")
@@ -52,6 +52,10 @@ class Dialect(Protocol):
 
     async def fetch(self, driver: Any, statement: Statement, values: Values) -> Sequence[Row]:
         """Run one statement on the driver's connection and return its rows."""
+        ...
+
+    async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
+        """Run the statement of a page for each of the values and return the rows of each."""
         ...
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
@@ -110,6 +114,13 @@ class PostgreSQL:
         rows: Sequence[Row] = await driver.fetch(statement.numbered, *[values[name] for name in statement.names])
         return rows
 
+    async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
+        arrays = {name: [each[name] for each in values] for name in statement.names}
+        pages: list[list[Row]] = [[] for _ in values]
+        for row in await self.fetch(driver, for_each(statement), arrays):
+            pages[row[-1] - 1].append(row)
+        return pages
+
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         rows = [[each[name] for name in statement.names] for each in values]
         await driver.executemany(statement.numbered, rows)
@@ -165,6 +176,12 @@ class SQLite:
     async def fetch(self, driver: Any, statement: Statement, values: Values) -> Sequence[Row]:
         rows: Sequence[Row] = await driver.execute_fetchall(statement.sql, self._timed(statement, values))
         return rows
+
+    async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
+        async def each(dialect: Dialect, inner: Any) -> Sequence[Sequence[Row]]:
+            return [await dialect.fetch(inner, statement, given) for given in values]
+
+        return await self.together(driver, each)
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         await driver.executemany(statement.sql, [self._timed(statement, each) for each in values])

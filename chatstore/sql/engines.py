@@ -90,6 +90,7 @@ def _postgresql_engine(url: str) -> AsyncEngine:
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=POOL_SIZE,
+        pool_use_lifo=True,
         max_overflow=-1,
         pool_reset_on_return=None,
     )

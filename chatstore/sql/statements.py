@@ -33,6 +33,37 @@ def statement(sql: str) -> Statement:
     return Statement(sql, names, _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", sql))
 
 
+_TYPES = {
+    "tenant": "text",
+    "user_id": "text",
+    "thread_id": "text",
+    "after": "bigint",
+    "after_id": "text",
+    "value": "bigint",
+    "until": "bigint",
+    "candidates": "integer",
+    "largest": "integer",
+}
+"""The parameters of the pages of items and threads, as a database that knows arrays calls their types."""
+
+
+@lru_cache
+def for_each(page: Statement) -> Statement:
+    """Return the statement that reads a page for each of the elements of its parameters, which are arrays.
+
+    The rows come in the order of the elements; their last column is the element's number, from 1.
+    """
+    arrays = ", ".join(f"CAST(:{name} AS {_TYPES[name]}[])" for name in page.names)
+    one = _PARAMETER.sub(r"given.\1", page.sql).replace(ALONE, "given.place")
+    return statement(
+        f"SELECT page.* FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(page.names)}, place)"
+        f" CROSS JOIN LATERAL ({one}) AS page ORDER BY given.place"
+    )
+
+
+ALONE = "0 AS alone"
+"""The last column of a page that is read by itself."""
+
 OWNED = "tenant = :tenant AND user_id = :user_id"
 LIVE_THREAD = f"{OWNED} AND id = :thread_id AND deleted IS NULL"
 THREAD_COLUMNS = "id, title, status, reason, CAST(metadata AS text) AS metadata, created_at, instant, updated, revision"
@@ -139,14 +170,14 @@ def item_page(order: Order, *, continued: bool) -> str:
     """Return the statement of a page of items; one larger than ``:largest`` comes without its payload."""
     return (
         "SELECT id, type, created_at, instant, position,"
-        " CASE WHEN size <= :largest THEN CAST(payload AS text) END"
+        f" CASE WHEN size <= :largest THEN CAST(payload AS text) END, {ALONE}"
         f" FROM {{items}}{_page_of_items(order, continued)}"
     )
 
 
 def item_sizes(order: Order, *, continued: bool) -> str:
     """Return the statement of the sizes of a page of items."""
-    return f"SELECT size FROM {{items}}{_page_of_items(order, continued)}"
+    return f"SELECT size, {ALONE} FROM {{items}}{_page_of_items(order, continued)}"
 
 
 def _page_of_items(order: Order, continued: bool) -> str:
@@ -166,7 +197,7 @@ def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
     if continued and by == "activity":
         start += " AND updated <= :until"
     return (
-        f"SELECT {THREAD_COLUMNS}, {column} AS sorted_by, {{now}} AS now FROM {{threads}}"
+        f"SELECT {THREAD_COLUMNS}, {column} AS sorted_by, {{now}} AS now, {ALONE} FROM {{threads}}"
         f" WHERE {OWNED} AND deleted IS NULL{start}"
         f" ORDER BY {column} {direction}, id {direction} LIMIT :candidates"
     )

@@ -73,6 +73,11 @@ class Units:
         Where a connection must be made first, the cancelled read goes on by itself: callers whose deadlines are
         shorter than a connect and a read together would throw away one connection each, and none would get there.
         """
+        with self.counted():
+            return await self.look(operation, work)
+
+    async def look(self, operation: str, work: Work[T]) -> T:
+        """Return what ``work`` reads, as a read of those that a close already waits for."""
         start = Start()
 
         async def once() -> T:
@@ -82,10 +87,9 @@ class Units:
                     _check_awaited(start)
                 return await work(unit)
 
-        with self.counted():
-            if self._connections.has_idle:
-                return await _retried(operation, once)
-            return await self.finish(_retried(operation, once), start)
+        if self._connections.has_idle:
+            return await _retried(operation, once)
+        return await self.finish(_retried(operation, once), start)
 
     async def write(self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None) -> T:
         """Return the result of ``work``, one statement that commits by itself.

@@ -15,6 +15,7 @@ from chatstore.protocols import Capability
 from chatstore.sql import stepwise
 from chatstore.sql.connections import Unit, Work
 from chatstore.sql.databases import Database
+from chatstore.sql.dialects import Row, Values
 from chatstore.sql.items import ItemWrite, Kind, Written, write_items
 from chatstore.sql.single import STEPWISE, Stepwise
 from chatstore.sql.units import BoundUnits, Start, Units
@@ -68,6 +69,13 @@ class SQLAccess:
         await self._connect()
         return await self._units.read(operation, work)
 
+    async def _read_page(self, operation: str, template: str, values: Values) -> Sequence[Row]:
+        """Read a page, together with those that others read at the same time."""
+        await self._connect()
+        if self._is_outermost and not self._units.exclusive:
+            return await self.database.pages(template).read(operation, values)
+        return await self._units.read(operation, lambda unit: unit.fetch(template, values))
+
     async def _one(self, operation: str, work: Work[T], *, repeatable: bool = False) -> T:
         await self._connect()
         return await self._units.write(operation, work, repeatable=repeatable)
@@ -81,7 +89,7 @@ class SQLAccess:
         await self._connect()
         start = Start()
         if self._is_outermost and write.kind in self.database.lanes:
-            outcome = await self.database.lanes[write.kind].write(write, start)
+            outcome, start.cut_off = await self.database.lanes[write.kind].write(write)
             if outcome is not None:
                 return _written(outcome)
 

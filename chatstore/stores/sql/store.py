@@ -37,7 +37,7 @@ from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.engines import hide_password, make_engine
 from chatstore.sql.items import ItemWrite, Kind, Written
-from chatstore.sql.rows import item_of, thread_of
+from chatstore.sql.rows import item_of, page_of_items, thread_of
 from chatstore.sql.schema import Migrate
 from chatstore.stores.sql.access import LONG_THREAD, owned
 from chatstore.stores.sql.files import SQLFiles
@@ -132,12 +132,12 @@ class SQLStore(SQLFiles):
         if start is not None:
             values |= {"value": start.value, "after_id": start.id, "until": start.until}
         statement = statements.thread_page(by, order, continued=start is not None)
-        rows = await self._read("load_threads", lambda unit: unit.fetch(statement, values))
+        rows = await self._read_page("load_threads", statement, values)
         shown = bounded(rows[:limit], lambda row: len(row[4]))
         data = [thread_of(row) for row in shown]
         if len(shown) == len(rows):
             return Page(data=data)
-        value, now = shown[-1][9:]
+        value, now = shown[-1][9:11]
         until = start.until if start is not None else now if by == "activity" and order == "asc" else NO_END
         return Page(data=data, has_more=True, after=listing.cursor(value, data[-1].id, until))
 
@@ -194,7 +194,7 @@ class SQLStore(SQLFiles):
         if not rows:
             await self._load_thread(keys, "load_thread_items")
             return Page(data=[])
-        data = [item_of(row, thread_id) for row in rows]
+        data = page_of_items(rows, thread_id)
         return Page(data=data, has_more=has_more, after=listing.cursor(data[-1].position) if has_more else None)
 
     def iter_thread_items(
@@ -279,11 +279,12 @@ class SQLStore(SQLFiles):
 
         async def read(statement: str, candidates: int, largest: int = 0) -> Sequence[Row]:
             given = {**values, "candidates": candidates, "largest": largest}
-            return await self._read("load_thread_items", lambda unit: unit.fetch(statement, given))
+            return await self._read_page("load_thread_items", statement, given)
 
         rows = await read(page, limit + 1, MAX_PAGE_BYTES // limit)
-        if all(row[5] is not None for row in rows[:limit]):
-            return rows[:limit], len(rows) > limit
+        shown = rows[:limit]
+        if None not in [row[5] for row in shown]:
+            return shown, len(rows) > limit
         found = await read(sizes, limit + 1)
         room = len(bounded(found[:limit], lambda row: int(row[0])))
         return await read(page, room, 2**31 - 1), room < len(found)
