@@ -18,7 +18,7 @@ from chatstore.errors import UnavailableError
 from chatstore.shielding import ended
 from chatstore.sql.connections import Unit
 from chatstore.sql.items import ItemWrite, Kind, Outcome
-from chatstore.sql.units import DEADLINE, Start, Units, closed
+from chatstore.sql.units import Start, Units, closed
 
 MAX_ITEMS = 512
 MAX_BYTES = 1024 * 1024
@@ -82,11 +82,12 @@ class Lane:
     def _gather(self) -> list[_Waiting]:
         batch = _Batch()
         left: deque[_Waiting] = deque()
-        late = asyncio.get_running_loop().time() - DEADLINE
+        patience = self._units.patience
+        late = asyncio.get_running_loop().time() - patience
         while self._queue and not batch.is_full:
             waiting = self._queue.popleft()
             if waiting.since < late:
-                _answer(waiting, UnavailableError(f"{waiting.write.operation}: not sent within {DEADLINE:g} s"))
+                _answer(waiting, UnavailableError(f"{waiting.write.operation}: not sent within {patience:g} s"))
             elif not batch.take(waiting):
                 left.append(waiting)
         left.extend(self._queue)

@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
+from chatstore.deadlines import Deadlines
 from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
 from chatstore.protocols import Capability
 from chatstore.sql import schema, statements
 from chatstore.sql.coalescing import Lane
 from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
-from chatstore.sql.engines import POOL_SIZE
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
 from chatstore.sql.statements import Statements
 from chatstore.sql.stepwise import write_each
@@ -39,6 +39,8 @@ class Database:
         schema: str | None,
         migrate: schema.Migrate,
         coalesce: bool,
+        deadlines: Deadlines,
+        pool_size: int,
     ) -> None:
         self._engine = engine
         self._owned = owned
@@ -50,9 +52,13 @@ class Database:
         in_memory = isinstance(engine.pool, StaticPool)
         self.tables: Tables = make_tables(prefix, schema)
         words = self._dialect.words(self.tables, engine.dialect.identifier_preparer)
-        size = POOL_SIZE if owned and not in_memory else None
-        self._connections = Connections(engine, self._dialect, Statements(words), size=size)
-        self.units: Units = Units(self._connections, self._dialect, in_memory=in_memory)
+        size = pool_size if owned and not in_memory else None
+        self._connections = Connections(engine, self._dialect, Statements(words), size=size, deadlines=deadlines)
+        seconds = deadlines.of_a_call
+        patience = seconds - self._dialect.last_try(deadlines) if owned else seconds
+        self.units: Units = Units(
+            self._connections, self._dialect, in_memory=in_memory, seconds=seconds, patience=patience
+        )
         self.capabilities: frozenset[Capability] = (
             frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         )
