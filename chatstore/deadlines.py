@@ -72,7 +72,7 @@ def _check_seconds(name: str, seconds: object, *, optional: bool) -> None:
     if seconds is None and optional:
         return
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST:
-        raise ConfigurationError(f"deadlines: {name} must be seconds above 0, at most {LONGEST:g}, not {seconds!r}")
+        raise ConfigurationError(f"deadlines: {name} must be a number of seconds above 0, at most {LONGEST:g}")
 
 
 USUAL = Deadlines()

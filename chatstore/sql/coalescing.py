@@ -113,7 +113,7 @@ class Lane:
                     await self._send([waiting], cut_off=start.cut_off)
                 return
             for waiting in batch:
-                _answer(waiting, _own(error))
+                _answer(waiting, own_error(error))
             return
         for waiting, outcome in zip(batch, outcomes, strict=True):
             waiting.start.cut_off = start.cut_off
@@ -173,7 +173,7 @@ def _answer(waiting: _Waiting, outcome: Outcome | Exception) -> None:
         waiting.answer.set_result(outcome)
 
 
-def _own(error: Exception) -> Exception:
+def own_error(error: Exception) -> Exception:
     """Return the error for one of several callers, who each add their own traceback to it."""
     own = copy.copy(error)
     own.__cause__ = error.__cause__

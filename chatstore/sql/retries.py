@@ -35,21 +35,37 @@ class Retries:
     ) -> T:
         """Return the result of ``once``; a ``whole`` of several units or of a caller's code is never cut."""
         deadline = time.monotonic() + self._seconds
+        failure: Failure | None = None
         for attempt in itertools.count(1):
             try:
                 if attempt == 1 or whole or not self._cuts:
                     return await once()
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    return await once()
+                return await _until(deadline, once)
             except Exception as error:
-                failure = failure_of(error, operation)
+                if not isinstance(error, _OutOfTime):
+                    failure = failure_of(error, operation)
                 if failure is None:
                     raise
                 pause = min(0.02 * 2**attempt, 1.0) * random.uniform(0.5, 1.0)
-                if not failure.again or time.monotonic() + pause > deadline:
+                if not failure.again or isinstance(error, _OutOfTime) or time.monotonic() + pause > deadline:
                     raise _last(failure, attempt) from error
             await asyncio.sleep(pause)
         raise AssertionError("itertools.count never ends")
+
+
+class _OutOfTime(TimeoutError):
+    """The deadline came in the middle of a try."""
+
+
+async def _until(deadline: float, once: Callable[[], Awaitable[T]]) -> T:
+    limit = asyncio.timeout(deadline - time.monotonic())
+    try:
+        async with limit:
+            return await once()
+    except TimeoutError as error:
+        if limit.expired():
+            raise _OutOfTime from error
+        raise
 
 
 def _last(failure: Failure, attempt: int) -> Exception:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chatstore import (
     Capability,
     ConfigurationError,
+    Deadlines,
     IntegrityError,
     Item,
     StorageFullError,
@@ -26,7 +28,6 @@ from chatstore import (
     UserStore,
     open_store,
 )
-from chatstore.sql import units
 
 
 @pytest.fixture
@@ -138,18 +139,22 @@ async def _append_until_full(ann: UserStore) -> list[str]:
 
 
 async def test_a_database_locked_by_another_process_is_unavailable(
-    ann: UserStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    ann: UserStore, path: Path, empty_sqlite_url: str
 ) -> None:
-    monkeypatch.setattr(units, "DEADLINE", 0.1)
+    deadlines = Deadlines(pool=0.3, connect=0.1, command=1.2, lock=0.3)
     other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(UnavailableError, match="locked by another process") as caught:
-        await ann.add_thread_item("t", note())
-    assert caught.value.retryable
-    assert (await ann.load_thread_items("t")).data == []
-    other.execute("ROLLBACK")
+    async with open_store(empty_sqlite_url, deadlines=deadlines) as store:
+        hurried = store.for_user("ann")
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"locked by another process; gave up after . tries") as caught:
+            await hurried.add_thread_item("t", note())
+        assert 2 * 0.3 < time.monotonic() - begun < deadlines.of_a_call
+        assert caught.value.retryable
+        assert (await ann.load_thread_items("t")).data == []
+        other.execute("ROLLBACK")
+        await hurried.add_thread_item("t", note())
     other.close()
-    await ann.add_thread_item("t", note())
 
 
 async def test_readers_do_not_wait_for_an_open_block(ann: UserStore) -> None:
