@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
@@ -53,7 +54,7 @@ class Lane:
         """
         with self._units.counted():
             loop = asyncio.get_running_loop()
-            waiting = _Waiting(write, start, loop.time(), loop.create_future())
+            waiting = _Waiting(write, start, time.monotonic(), loop.create_future())
             self._queue.append(waiting)
             if self._sending is None:
                 # A context of its own: the lane outlives the request whose write came first.
@@ -83,7 +84,7 @@ class Lane:
         batch = _Batch()
         left: deque[_Waiting] = deque()
         patience = self._units.patience
-        late = asyncio.get_running_loop().time() - patience
+        late = time.monotonic() - patience
         while self._queue and not batch.is_full:
             waiting = self._queue.popleft()
             if waiting.since < late:
@@ -106,6 +107,7 @@ class Lane:
                 lambda unit: self._perform(unit, writes),
                 repeatable=self._kind is Kind.ADD,
                 start=start,
+                since=batch[0].since,
             )
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, UnavailableError):

@@ -32,9 +32,13 @@ class Retries:
         failure_of: Callable[[BaseException, str], Failure | None] = failure_of,
         *,
         whole: bool = False,
+        since: float | None = None,
     ) -> T:
-        """Return the result of ``once``; a ``whole`` of several units or of a caller's code is never cut."""
-        deadline = time.monotonic() + self._seconds
+        """Return the result of ``once``; a ``whole`` of several units or of a caller's code is never cut.
+
+        ``since`` is the moment from which the time counts, on the monotonic clock: now, unless it is given.
+        """
+        deadline = (time.monotonic() if since is None else since) + self._seconds
         failure: Failure | None = None
         for attempt in itertools.count(1):
             try:

@@ -176,8 +176,13 @@ class Units:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def attempt(self, operation: str, work: Work[T], *, repeatable: bool, start: Start) -> T:
-        """Return the result of a write, tried again inside the deadline; it ends where its caller is cancelled."""
+    async def attempt(
+        self, operation: str, work: Work[T], *, repeatable: bool, start: Start, since: float | None = None
+    ) -> T:
+        """Return the result of a write, tried again inside the deadline; it ends where its caller is cancelled.
+
+        The deadline counts from the moment that the caller came, ``since`` on the monotonic clock, or from now.
+        """
 
         async def once() -> T:
             _check_awaited(start)
@@ -196,7 +201,7 @@ class Units:
             return replace(found, again=False)
 
         try:
-            return await self._retried(operation, once, failure)
+            return await self._retried(operation, once, failure, since=since)
         except UnavailableError as error:
             error.may_have_committed = start.cut_off
             raise
