@@ -160,7 +160,7 @@ def _directly(connect: Connect, deadlines: Deadlines) -> dict[str, Any]:
             if getattr(error, "sqlstate", None) == _PROTOCOL_VIOLATION and await _is_pooler(connect):
                 raise ConfigurationError(
                     "pgbouncer: a pooler stands before the server, and refuses what a server understands;"
-                    " write open_store(..., pgbouncer=True)"
+                    " write open_store(..., pgbouncer=True), or chatstore ... --pgbouncer"
                 ) from error
             raise
 

@@ -53,6 +53,8 @@ _STATES: dict[str, tuple[type[ChatStoreError], str]] = {
 _RETRIED = {
     "08P01": "the pooler before the server, or the server, refused to go on; the cause says why",
     "25006": "the server is read-only, as a standby is; connecting anew",
+    "25P03": "the server ended a transaction that was idle for too long",
+    "25P04": "the server ended a transaction that took too long",
     "40001": "another transaction came first",
     "40P01": "a deadlock was resolved against this one",
     "53200": "the server is out of memory",
@@ -61,6 +63,7 @@ _RETRIED = {
     "57P01": "the server is shutting down",
     "57P02": "the server crashed",
     "57P03": "the server is starting up",
+    "57P04": "the database was dropped",
     "57P05": "the server closed the idle connection",
 }
 

@@ -10,6 +10,7 @@ import pytest
 from pgbouncer_server import PgBouncer, has_pgbouncer
 
 from chatstore import ConfigurationError, Deadlines, Item, UserStore, open_store
+from chatstore.cli import main
 from chatstore.testing.servers import PostgreSQLServer, Server
 
 pytestmark = pytest.mark.skipif(not has_pgbouncer(), reason="this machine has no pgbouncer")
@@ -71,6 +72,16 @@ async def test_stores_that_start_at_once_make_the_tables(pgbouncer: PgBouncer, e
     await asyncio.gather(*(start(number) for number in range(6)))
     async with open_store(empty_postgresql_url, migrate="check") as store:
         assert len((await store.for_user("ann").load_threads()).data) == 6
+
+
+async def test_the_command_line_has_the_option(
+    pgbouncer: PgBouncer, empty_postgresql_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = pgbouncer.url(empty_postgresql_url)
+    assert await asyncio.to_thread(main, ["migrate", url]) == 1
+    assert "--pgbouncer" in capsys.readouterr().err
+    assert await asyncio.to_thread(main, ["migrate", url, "--pgbouncer"]) == 0
+    assert await asyncio.to_thread(main, ["migrate", url, "--pgbouncer", "--check"]) == 0
 
 
 async def test_without_the_option_the_error_names_it(pgbouncer: PgBouncer, postgresql_url: str) -> None:

@@ -205,6 +205,28 @@ async def test_a_block_on_a_standby_is_not_run_again(postgresql_url: str, ann: U
     assert [item.id for item in (await ann.load_thread_items("t")).data] == ["a"]
 
 
+async def test_a_block_that_the_server_found_idle_is_unavailable(postgresql_url: str, ann: UserStore) -> None:
+    """The DBA's deadline for idle transactions ends the block's connection while the caller does something else."""
+    name = urlsplit(postgresql_url).path[1:]
+    open_blocks = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state LIKE 'idle in transaction%'"
+    async with connected(postgresql_url) as connection:
+        await connection.execute(f"ALTER DATABASE \"{name}\" SET idle_in_transaction_session_timeout = '100ms'")
+
+        async def dawdle(user: UserStore) -> None:
+            async with user.transaction() as tx:
+                await tx.add_thread_item("t", note("a"))
+                async with asyncio.timeout(10):
+                    while await connection.fetchval(open_blocks, name):
+                        pass
+                await tx.add_thread_item("t", note("b"))
+
+        async with open_store(postgresql_url) as store:
+            with pytest.raises(UnavailableError) as caught:
+                await dawdle(store.for_user("ann"))
+    assert not caught.value.may_have_committed
+    assert (await ann.load_thread_items("t")).data == []
+
+
 @pytest.fixture
 async def crowded_url(postgresql_url: str) -> AsyncIterator[str]:
     """The URL for a role that may have two connections."""
