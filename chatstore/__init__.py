@@ -1,6 +1,7 @@
 """chatstore: the storage layer of chat and agent servers, opened with one URL."""
 
 from chatstore.assembly import ChatStore
+from chatstore.deadlines import Deadlines
 from chatstore.errors import (
     ChatStoreError,
     ClosedError,
@@ -31,6 +32,7 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
+    "Deadlines",
     "IntegrityError",
     "InvalidInputError",
     "Item",

@@ -96,13 +96,25 @@ def _add_places(command: argparse.ArgumentParser) -> None:
 def _add_tables(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
     command.add_argument("--schema", help="the PostgreSQL schema of the tables")
     command.add_argument("--prefix", default="chatstore_", help="what the tables' names begin with")
+    command.add_argument("--pgbouncer", action="store_true", help="the URL is PgBouncer's, in transaction mode")
     command.set_defaults(run=run)
 
 
 def _with_blobs(options: argparse.Namespace) -> ChatStore:
     if not options.url:
         raise ConfigurationError("say which database: chatstore COMMAND URL, or set CHATSTORE_URL")
-    return open_store(options.url, blobs=options.blobs, migrate="check", schema=options.schema, prefix=options.prefix)
+    return _opened(options, blobs=options.blobs, migrate="check")
+
+
+def _opened(options: argparse.Namespace, *, migrate: Literal["check", "auto"], blobs: str | None = None) -> ChatStore:
+    return open_store(
+        options.url,
+        blobs=blobs,
+        migrate=migrate,
+        schema=options.schema,
+        prefix=options.prefix,
+        pgbouncer=options.pgbouncer,
+    )
 
 
 class _Progress:
@@ -194,7 +206,7 @@ def _migrate(options: argparse.Namespace) -> int:
     if not options.url:
         raise ConfigurationError("say which database: chatstore migrate URL, or set CHATSTORE_URL")
     how: Literal["check", "auto"] = "check" if options.check else "auto"
-    store = open_store(options.url, migrate=how, schema=options.schema, prefix=options.prefix)
+    store = _opened(options, migrate=how)
     if options.sql:
         from chatstore.sql.schema import migration_sql
 

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from chatstore.assembly import ChatStore
+from chatstore.deadlines import POOL_SIZE, USUAL, Deadlines
 from chatstore.errors import ConfigurationError
 from chatstore.inputs import MAX_ITEM_BYTES
 from chatstore.protocols import BlobStore, Limits
@@ -49,6 +50,9 @@ def open_store(
     prefix: str = "chatstore_",
     max_item_bytes: int = MAX_ITEM_BYTES,
     coalesce: bool = True,
+    deadlines: Deadlines | None = None,
+    pool_size: int = POOL_SIZE,
+    pgbouncer: bool = False,
 ) -> ChatStore:
     """Return a store for ``url``, without connecting: that happens on first use or on ``async with``.
 
@@ -64,15 +68,24 @@ def open_store(
     ``limits`` bounds what an owner may store. ``signing_keys`` and ``public_url`` make URLs for uploads and
     downloads through the application's own routes, where the blob store cannot presign.
 
+    ``deadlines`` bounds every wait on the database, ``pool_size`` its connections from this store. ``pgbouncer`` says
+    that PgBouncer stands before PostgreSQL in transaction mode. An engine of the caller's keeps its own: there only
+    ``total`` counts, and on SQLite ``lock``.
+
     Raises ``ConfigurationError`` for a scheme nobody serves, a missing extra and a wrong option.
     """
     check_options(migrate, schema, prefix, max_item_bytes)
+    deadlines = USUAL if deadlines is None else deadlines
+    _check_waits(deadlines, pool_size, pgbouncer)
     options: dict[str, Any] = {
         "migrate": migrate,
         "schema": schema,
         "prefix": prefix,
         "max_item_bytes": max_item_bytes,
         "coalesce": coalesce,
+        "deadlines": deadlines,
+        "pool_size": pool_size,
+        "pgbouncer": pgbouncer,
     }
     store = _opener(_scheme(url), _BUILT_IN, "url")(url, **options)
     signer = None if signing_keys is None else UrlSigner(signing_keys)
@@ -129,3 +142,12 @@ def check_options(migrate: object, schema: object, prefix: object, max_item_byte
         raise ConfigurationError("prefix: must be 1 to 40 ASCII letters, digits and underscores")
     if type(max_item_bytes) is not int or max_item_bytes < 1:
         raise ConfigurationError("max_item_bytes: must be an int of 1 or more")
+
+
+def _check_waits(deadlines: object, pool_size: object, pgbouncer: object) -> None:
+    if not isinstance(deadlines, Deadlines):
+        raise ConfigurationError(f"deadlines: must be Deadlines(...), not {type(deadlines).__name__}")
+    if type(pool_size) is not int or pool_size < 1:
+        raise ConfigurationError("pool_size: must be an int of 1 or more")
+    if type(pgbouncer) is not bool:
+        raise ConfigurationError("pgbouncer: must be True or False")

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from chatstore.errors import UnavailableError
 from chatstore.shielding import unscoped
 from chatstore.sql.connections import Unit
-from chatstore.sql.gathering import Gathering, Waiting, own
+from chatstore.sql.gathering import Gathering, Waiting, own_error
 from chatstore.sql.items import ItemWrite, Kind, Outcome, ThreadKey
 from chatstore.sql.units import Start, Units
 
@@ -64,6 +64,7 @@ class Lane(Gathering[ItemWrite]):
                 lambda unit: self._perform(unit, writes),
                 repeatable=self._kind is Kind.ADD,
                 start=start,
+                since=batch[0].since,
             )
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, UnavailableError):
@@ -71,7 +72,7 @@ class Lane(Gathering[ItemWrite]):
                     await self._send_together([waiting], cut_off=start.cut_off)
                 return
             for waiting in batch:
-                waiting.answer.fail(own(error))
+                waiting.answer.fail(own_error(error))
             return
         for waiting, outcome in zip(batch, outcomes, strict=True):
             waiting.answer.give((outcome, start.cut_off))

@@ -7,8 +7,8 @@ fraction of a session (decision 19).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
@@ -18,14 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
+from chatstore.deadlines import Deadlines
 from chatstore.errors import UnavailableError
 from chatstore.sql.dialects import Dialect, Row, Values
+from chatstore.sql.failures import NotConnected
 from chatstore.sql.statements import Statements, statement
 
 T = TypeVar("T")
-
-POOL_TIMEOUT = 10.0
-"""Seconds that a unit waits for a free connection."""
 
 _READY = "chatstore"
 """What the pool notes on a connection that was set up."""
@@ -128,12 +127,23 @@ class Connections:
     waiting where one is idle: who waits, waits here. A caller's engine counts its own.
     """
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, statements: Statements, *, size: int | None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        dialect: Dialect,
+        statements: Statements,
+        *,
+        size: int | None,
+        deadlines: Deadlines,
+    ) -> None:
         self._engine = engine
         self._dialect = dialect
         self._statements = statements
         self._isolation: str | None = engine.sync_engine.get_execution_options().get("isolation_level")
+        self._told = dialect.set_up(deadlines)
         self._size = size
+        self._seconds = deadlines.pool
+        self._waiting = 0
         self._free = None if size is None else asyncio.Semaphore(size)
         self._hollow: WeakSet[ConnectionPoolEntry] = WeakSet()
         """The pool's places whose connection was thrown away: they want to be filled, which takes time."""
@@ -175,12 +185,14 @@ class Connections:
         await self._wait()
         try:
             async with AsyncSession(self._engine) as session:
-                connection = await session.connection()
+                with _connecting():
+                    connection = await session.connection()
                 raw = await connection.get_raw_connection()
                 while self._dialect.is_closed(raw.driver_connection):
                     await connection.invalidate()
                     await session.rollback()
-                    connection = await session.connection()
+                    with _connecting():
+                        connection = await session.connection()
                     raw = await connection.get_raw_connection()
                 unit = self._unit(raw)
                 try:
@@ -196,13 +208,23 @@ class Connections:
         """Wait until fewer than ``size`` connections are out."""
         if self._free is None:
             return
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        self._waiting += 1
         try:
-            async with asyncio.timeout(POOL_TIMEOUT) if self._free.locked() else nullcontext():
+            async with asyncio.timeout(self._seconds):
                 await self._free.acquire()
         except TimeoutError:
-            raise UnavailableError(
-                f"none of the pool's {self._size} connections was free within {POOL_TIMEOUT:g} s"
-            ) from None
+            raise UnavailableError(self._exhausted()) from None
+        finally:
+            self._waiting -= 1
+
+    def _exhausted(self) -> str:
+        return (
+            f"none of the pool's {self._size} connections was free within {self._seconds:g} s, for which"
+            f" {self._waiting} calls wait; raise pool_size, or keep transaction() blocks short"
+        )
 
     def _go(self) -> None:
         if self._free is not None:
@@ -212,7 +234,8 @@ class Connections:
         pool = self._engine.pool
         if self._free is not None and self.has_idle:
             return pool.connect()
-        return await greenlet_spawn(pool.connect)
+        with _connecting():
+            return await greenlet_spawn(pool.connect)
 
     async def _check_in(self, raw: PoolProxiedConnection, unit: Unit) -> None:
         if unit.broken:
@@ -236,7 +259,7 @@ class Connections:
 
     async def _set_up(self, unit: Unit, raw: PoolProxiedConnection) -> None:
         if unit.fresh:
-            for sql in self._dialect.set_up:
+            for sql in self._told:
                 await unit.control(sql)
             raw.info[_READY] = True
 
@@ -245,3 +268,12 @@ class Connections:
 
     def _filled(self, connection: Any, place: ConnectionPoolEntry) -> None:
         self._hollow.discard(place)
+
+
+@contextmanager
+def _connecting() -> Iterator[None]:
+    """Tell a connection that was not made in time from a statement that was not answered: nothing was begun."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise NotConnected from error

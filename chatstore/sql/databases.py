@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from contextvars import Context
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
+from chatstore.deadlines import Deadlines
 from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
 from chatstore.protocols import Capability
+from chatstore.shielding import ended
 from chatstore.sql import schema, statements
 from chatstore.sql.coalescing import Lane
 from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
-from chatstore.sql.engines import POOL_SIZE
+from chatstore.sql.gathering import own_error
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
 from chatstore.sql.reading import Pages
 from chatstore.sql.statements import Statements
 from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
-from chatstore.sql.units import Units, in_transaction
+from chatstore.sql.units import Units, closed, in_transaction
 
 LANES = 2
 """Batches of writes that are under way at the same time where a database has more than one writer."""
@@ -46,6 +49,8 @@ class Database:
         schema: str | None,
         migrate: schema.Migrate,
         coalesce: bool,
+        deadlines: Deadlines,
+        pool_size: int,
     ) -> None:
         self._engine = engine
         self._owned = owned
@@ -57,9 +62,13 @@ class Database:
         in_memory = isinstance(engine.pool, StaticPool)
         self.tables: Tables = make_tables(prefix, schema)
         words = self._dialect.words(self.tables, engine.dialect.identifier_preparer)
-        size = POOL_SIZE if owned and not in_memory else None
-        self._connections = Connections(engine, self._dialect, Statements(words), size=size)
-        self.units: Units = Units(self._connections, self._dialect, in_memory=in_memory)
+        size = pool_size if owned and not in_memory else None
+        self._connections = Connections(engine, self._dialect, Statements(words), size=size, deadlines=deadlines)
+        seconds = deadlines.of_a_call
+        patience = seconds - self._dialect.last_try(deadlines) if owned else seconds
+        self.units: Units = Units(
+            self._connections, self._dialect, in_memory=in_memory, seconds=seconds, patience=patience
+        )
         self.capabilities: frozenset[Capability] = (
             frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         )
@@ -70,7 +79,7 @@ class Database:
         """What tells this database from another, in cursors; known once connected."""
         self.has_remains: bool = False
         """Whether items of deleted threads were there when connecting, as after a crash."""
-        self._connecting = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def one_statement(self) -> bool:
@@ -84,16 +93,26 @@ class Database:
         return self._pages[template]
 
     async def connect(self) -> None:
-        """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not."""
+        """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not.
+
+        Whoever comes meanwhile shares that look and its error, and does not wait for one of their own after it.
+        """
         if self.identity:
             return
-        async with self._connecting:
-            if self.identity:
-                return
-            try:
-                self.identity = await self._look()
-            except UnavailableError as error:
-                raise UnavailableError(f"{error}; is the server of {self._place} running?") from error.__cause__
+        if self._looking is None:
+            # A context of its own: others wait for it too, and longer than the request that came first.
+            self._looking = asyncio.get_running_loop().create_task(self._look(), context=Context())
+            self._looking.add_done_callback(self._looked)
+            self.units.watch(self._looking)
+        looking = self._looking
+        await ended(looking, leaves=lambda: True)
+        if looking.cancelled():
+            raise closed()
+        error = looking.exception()
+        if isinstance(error, UnavailableError):
+            raise UnavailableError(f"{error}; is the server of {self._place} running?") from error.__cause__
+        if isinstance(error, Exception):
+            raise own_error(error)
 
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""
@@ -112,7 +131,10 @@ class Database:
         perform, width = (at_once, LANES) if self.one_statement else (in_steps, 1)
         return {kind: Lane(self.units, kind, perform, width=width) for kind in Kind}
 
-    async def _look(self) -> str:
+    def _looked(self, looking: asyncio.Task[None]) -> None:
+        self._looking = None
+
+    async def _look(self) -> None:
         found, identity, self.has_remains = await self._read()
         if found != schema.HEAD and self._migrate == "auto" and not schema.is_newer(found):
             await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables))
@@ -121,7 +143,7 @@ class Database:
             schema.check_revision(found, self.tables)
         if identity is None:
             raise SchemaError("the tables are missing; run `chatstore migrate URL`")
-        return identity
+        self.identity = identity
 
     async def _read(self) -> tuple[str | None, str | None, bool]:
         async def read(unit: Unit) -> tuple[str | None, str | None, bool]:

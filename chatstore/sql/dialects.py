@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from sqlalchemy.engine.interfaces import Dialect as EngineDialect
 
 from chatstore import instants
+from chatstore.deadlines import Deadlines
 from chatstore.errors import ConfigurationError
 from chatstore.sql.statements import Statement, for_each
 from chatstore.sql.tables import Tables
@@ -18,6 +20,7 @@ from chatstore.sql.tables import Tables
 T = TypeVar("T")
 
 _END_SECONDS = 0.5
+_LOCK_SECONDS = 5.0
 
 Values = Mapping[str, Any]
 Row = Sequence[Any]
@@ -33,10 +36,20 @@ class Dialect(Protocol):
     has_schemas: bool
     one_statement: bool
     """Whether a write is one statement, or a short unit of several on the one writer connection."""
-    set_up: tuple[str, ...]
-    """What every new connection is told."""
+    can_be_cut_off: bool
+    """Whether a statement that nobody awaits any more is at an end, with its connection."""
+    kept_on_any_engine: frozenset[str]
+    """The deadlines that do not depend on how the engine was made."""
     migration_start: tuple[str, ...]
     """What opens a migration's transaction and holds back other processes that migrate."""
+
+    def set_up(self, deadlines: Deadlines) -> tuple[str, ...]:
+        """Return what every new connection is told."""
+        ...
+
+    def last_try(self, deadlines: Deadlines) -> float:
+        """Return the seconds that a call may still take after a wait for its turn."""
+        ...
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         """Return what the templates of the statements are filled in with."""
@@ -85,11 +98,18 @@ class PostgreSQL:
     name = "postgresql"
     has_schemas = True
     one_statement = True
-    set_up: tuple[str, ...] = ()
+    can_be_cut_off = True
+    kept_on_any_engine = frozenset({"total"})
     migration_start: tuple[str, ...] = (
         "SET LOCAL lock_timeout = '10s'",
         "SELECT pg_advisory_xact_lock(hashtext('chatstore migrations'))",
     )
+
+    def set_up(self, deadlines: Deadlines) -> tuple[str, ...]:
+        return ()
+
+    def last_try(self, deadlines: Deadlines) -> float:
+        return deadlines.command
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
@@ -149,13 +169,20 @@ class SQLite:
     name = "sqlite"
     has_schemas = False
     one_statement = False
-    set_up: tuple[str, ...] = (
-        "PRAGMA busy_timeout = 5000",
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = FULL",
-        "PRAGMA foreign_keys = ON",
-    )
+    can_be_cut_off = False
+    kept_on_any_engine = frozenset({"total", "lock"})
     migration_start: tuple[str, ...] = ("BEGIN IMMEDIATE",)
+
+    def set_up(self, deadlines: Deadlines) -> tuple[str, ...]:
+        return (
+            f"PRAGMA busy_timeout = {milliseconds(_lock(deadlines))}",
+            "PRAGMA journal_mode = WAL",
+            "PRAGMA synchronous = FULL",
+            "PRAGMA foreign_keys = ON",
+        )
+
+    def last_try(self, deadlines: Deadlines) -> float:
+        return deadlines.pool + _lock(deadlines)
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
@@ -215,6 +242,15 @@ class _SQLiteThread(SQLite):
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         driver.executemany(statement.sql, [self._timed(statement, each) for each in values])
+
+
+def _lock(deadlines: Deadlines) -> float:
+    return min(_LOCK_SECONDS, deadlines.command) if deadlines.lock is None else deadlines.lock
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time as the databases take it; none is too short to count."""
+    return math.ceil(seconds * 1000)
 
 
 def _completed(work: Coroutine[Any, Any, T]) -> T:

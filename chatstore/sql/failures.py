@@ -18,6 +18,10 @@ from chatstore.errors import (
 )
 
 
+class NotConnected(Exception):
+    """A connection was not made in time; nothing was asked of the server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What a driver's error means: the error to raise, and whether the unit may be tried again before."""
@@ -26,8 +30,15 @@ class Failure:
     again: bool = False
 
 
+_NOT_PREPARED = (
+    "a prepared statement was lost or somebody else's, as behind PgBouncer in transaction mode; write"
+    " open_store(..., pgbouncer=True), or turn off both statement caches of an engine of your own"
+)
+
 _STATES: dict[str, tuple[type[ChatStoreError], str]] = {
     "3D000": (ConfigurationError, "the database does not exist; create it, or correct the URL"),
+    "26000": (ConfigurationError, _NOT_PREPARED),
+    "42P05": (ConfigurationError, _NOT_PREPARED),
     "28000": (ConfigurationError, "the server refuses this user; correct the URL or the server's pg_hba.conf"),
     "28P01": (ConfigurationError, "the server refuses this user or password; correct the URL"),
     "42501": (ConfigurationError, "the role lacks a right; grant it, or run `chatstore migrate` with one that has it"),
@@ -40,7 +51,10 @@ _STATES: dict[str, tuple[type[ChatStoreError], str]] = {
 }
 
 _RETRIED = {
+    "08P01": "the pooler before the server, or the server, refused to go on; the cause says why",
     "25006": "the server is read-only, as a standby is; connecting anew",
+    "25P03": "the server ended a transaction that was idle for too long",
+    "25P04": "the server ended a transaction that took too long",
     "40001": "another transaction came first",
     "40P01": "a deadlock was resolved against this one",
     "53200": "the server is out of memory",
@@ -49,6 +63,7 @@ _RETRIED = {
     "57P01": "the server is shutting down",
     "57P02": "the server crashed",
     "57P03": "the server is starting up",
+    "57P04": "the database was dropped",
     "57P05": "the server closed the idle connection",
 }
 
@@ -81,6 +96,8 @@ def failure_of(error: BaseException, operation: str) -> Failure | None:
 def _failure(error: BaseException) -> Failure | None:
     if isinstance(error, exc.TimeoutError):
         return Failure(UnavailableError(f"no connection of the pool was free in time ({error})"))
+    if isinstance(error, NotConnected):
+        return Failure(UnavailableError("no connection was made in time"), again=True)
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
         return _failure(error.orig)
     if isinstance(error, exc.EmulatedDBAPIException) and error.orig is not None:

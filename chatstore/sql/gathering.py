@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,11 +18,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from chatstore.errors import UnavailableError
 from chatstore.shielding import Answer
-from chatstore.sql.units import DEADLINE, Units, closed
+from chatstore.sql.units import Units, closed
 
 C = TypeVar("C")
 
-STALLED = 0.1
+STALLED = 1.0
 """Seconds in the queue after which a call no longer waits for the batches under way."""
 WIDEST = 8
 """Batches under way at the most, all but a few of them stalled."""
@@ -77,7 +78,7 @@ class Gathering(ABC, Generic[C]):
     def _join(self, operation: str, call: C, leaves: Callable[[], bool]) -> Answer[Any]:
         """Queue a call and return where its answer will be; ``leaves`` as an answer's."""
         answer: Answer[Any] = Answer(leaves)
-        self._queue.append(Waiting(operation, call, asyncio.get_running_loop().time(), answer))
+        self._queue.append(Waiting(operation, call, time.monotonic(), answer))
         self._begin()
         return answer
 
@@ -101,7 +102,7 @@ class Gathering(ABC, Generic[C]):
     def _has_room(self) -> bool:
         if self._senders < self._width or not self._queue:
             return self._senders < self._width
-        waited = asyncio.get_running_loop().time() - self._queue[0].since
+        waited = time.monotonic() - self._queue[0].since
         return waited > STALLED and self._senders < WIDEST
 
     async def _send_all(self) -> None:
@@ -123,11 +124,12 @@ class Gathering(ABC, Generic[C]):
         batch = self._new_batch()
         left: deque[Waiting[C]] = deque()
         share = math.ceil(len(self._queue) / self._free)
-        late = asyncio.get_running_loop().time() - DEADLINE
+        patience = self._units.patience
+        late = time.monotonic() - patience
         while self._queue and len(batch.taken) < share and not batch.is_full:
             waiting = self._queue.popleft()
             if waiting.since < late:
-                waiting.answer.fail(UnavailableError(f"{waiting.operation}: not sent within {DEADLINE:g} s"))
+                waiting.answer.fail(UnavailableError(f"{waiting.operation}: not sent within {patience:g} s"))
             elif not batch.take(waiting):
                 left.append(waiting)
         left.extend(self._queue)
@@ -135,8 +137,8 @@ class Gathering(ABC, Generic[C]):
         return batch.taken
 
 
-def own(error: Exception) -> Exception:
+def own_error(error: Exception) -> Exception:
     """Return the error for one of several callers, who each add their own traceback to it."""
-    copied = copy.copy(error)
-    copied.__cause__ = error.__cause__
-    return copied
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from chatstore.errors import UnavailableError
 from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.gathering import Gathering, Waiting, own
+from chatstore.sql.gathering import Gathering, Waiting, own_error
 from chatstore.sql.units import Units
 
 MAX_PAGES = 16
@@ -47,14 +47,14 @@ class Pages(Gathering[Values]):
             return await unit.fetch_each(self._template, values)
 
         try:
-            pages = await self._units.look(operation, read)
+            pages = await self._units.look(operation, read, since=batch[0].since)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, UnavailableError):
                 for waiting in batch:
                     await self._send([waiting])
                 return
             for waiting in batch:
-                waiting.answer.fail(own(error))
+                waiting.answer.fail(own_error(error))
             return
         for waiting, page in zip(batch, pages, strict=True):
             waiting.answer.give(page)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -16,12 +13,11 @@ from chatstore.shielding import ended
 from chatstore.sql.connections import Connections, Unit, Work
 from chatstore.sql.dialects import Dialect
 from chatstore.sql.failures import Failure, failure_of
+from chatstore.sql.retries import Retries
 from chatstore.transactions import Turn
 
 T = TypeVar("T")
 
-DEADLINE = 15.0
-"""Seconds in which a unit is tried again; a try under way is bounded by its own timeouts."""
 CLOSING = 10.0
 """Seconds that a close waits for units under way."""
 
@@ -52,14 +48,20 @@ def in_transaction(work: Work[T]) -> Work[T]:
 
 
 class Units:
-    """Runs units of work on the connections of an engine."""
+    """Runs units of work on the connections of an engine; a call takes at most ``seconds``, ``patience`` in waiting."""
 
-    def __init__(self, connections: Connections, dialect: Dialect, *, in_memory: bool) -> None:
+    def __init__(
+        self, connections: Connections, dialect: Dialect, *, in_memory: bool, seconds: float, patience: float
+    ) -> None:
         self._connections = connections
         self._dialect = dialect
         self.exclusive: bool = in_memory
         """Whether a read waits for the end of a block: there is one connection."""
-        self._writing = nullcontext() if dialect.one_statement else Turn(DEADLINE)
+        cuts = dialect.can_be_cut_off
+        self._retried = Retries(seconds if cuts else patience, cuts=cuts)
+        self.patience: float = patience
+        """Seconds that a unit may wait for its turn, and yet be done within those of a call."""
+        self._writing = nullcontext() if dialect.one_statement else Turn(self.patience)
         self._reading = self._writing if in_memory else nullcontext()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
@@ -76,8 +78,8 @@ class Units:
         with self.counted():
             return await self.look(operation, work)
 
-    async def look(self, operation: str, work: Work[T]) -> T:
-        """Return what ``work`` reads, as a read of those that a close already waits for."""
+    async def look(self, operation: str, work: Work[T], *, since: float | None = None) -> T:
+        """Return what ``work`` reads, as a read that is counted already; ``since`` as in an attempt."""
         start = Start()
 
         async def once() -> T:
@@ -88,8 +90,8 @@ class Units:
                 return await work(unit)
 
         if self._connections.has_idle:
-            return await _retried(operation, once)
-        return await self.finish(_retried(operation, once), start)
+            return await self._retried(operation, once, since=since)
+        return await self.finish(self._retried(operation, once, since=since), start)
 
     async def write(self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None) -> T:
         """Return the result of ``work``, one statement that commits by itself.
@@ -129,7 +131,7 @@ class Units:
         with self.counted():
             async with self._writing:
                 try:
-                    await self.finish(_retried(operation, begin), start)
+                    await self.finish(self._retried(operation, begin), start)
                     yield BoundUnits(units[0], self)
                     await self.finish(_commit(operation, units[0]))
                 except BaseException:
@@ -153,7 +155,7 @@ class Units:
                 raise
 
         try:
-            return await _retried(operation, once, _failure_of_block)
+            return await self._retried(operation, once, _failure_of_block, whole=True)
         except UnavailableError as error:
             error.may_have_committed = may_have_committed
             raise
@@ -161,7 +163,7 @@ class Units:
     async def migrate(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run a migration to its end, tried again as any other unit."""
         async with self._writing:
-            await self.finish(_retried("migrate", work))
+            await self.finish(self._retried("migrate", work, whole=True))
 
     async def close(self) -> None:
         """Refuse what has not begun, wait a while for what is open, then end it."""
@@ -178,8 +180,13 @@ class Units:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def attempt(self, operation: str, work: Work[T], *, repeatable: bool, start: Start) -> T:
-        """Return the result of a write, tried again inside the deadline; it ends where its caller is cancelled."""
+    async def attempt(
+        self, operation: str, work: Work[T], *, repeatable: bool, start: Start, since: float | None = None
+    ) -> T:
+        """Return the result of a write, tried again inside the deadline; it ends where its caller is cancelled.
+
+        The deadline counts from the moment that the caller came, ``since`` on the monotonic clock, or from now.
+        """
 
         async def once() -> T:
             _check_awaited(start)
@@ -198,7 +205,7 @@ class Units:
             return replace(found, again=False)
 
         try:
-            return await _retried(operation, once, failure)
+            return await self._retried(operation, once, failure, since=since)
         except UnavailableError as error:
             error.may_have_committed = start.cut_off
             raise
@@ -251,7 +258,7 @@ class BoundUnits:
         self._unit = unit
         self._outer = outer
         self._depth = depth
-        self._turn = Turn(DEADLINE)
+        self._turn = Turn(outer.patience)
 
     async def read(self, operation: str, work: Work[T]) -> T:
         """Return what ``work`` reads in the block, finished once begun: a statement cut off would end the block."""
@@ -315,28 +322,6 @@ def _failure_of_block(error: BaseException, operation: str) -> Failure | None:
     if not isinstance(error, UnavailableError) or error.__cause__ is None:
         return None
     return failure_of(error.__cause__, operation)
-
-
-async def _retried(
-    operation: str,
-    once: Callable[[], Awaitable[T]],
-    failure_of: Callable[[BaseException, str], Failure | None] = failure_of,
-) -> T:
-    deadline = time.monotonic() + DEADLINE
-    for attempt in itertools.count(1):
-        try:
-            return await once()
-        except Exception as error:
-            failure = failure_of(error, operation)
-            if failure is None:
-                raise
-            pause = min(0.02 * 2**attempt, 1.0) * random.uniform(0.5, 1.0)
-            if not failure.again:
-                raise failure.error from error
-            if time.monotonic() + pause > deadline:
-                raise UnavailableError(f"{failure.error}; gave up after {attempt} attempts") from error
-        await asyncio.sleep(pause)
-    raise AssertionError("itertools.count never ends")
 
 
 async def _translated(operation: str, call: Awaitable[T]) -> T:

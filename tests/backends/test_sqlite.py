@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chatstore import (
     Capability,
     ConfigurationError,
+    Deadlines,
     IntegrityError,
     Item,
     StorageFullError,
@@ -26,7 +28,6 @@ from chatstore import (
     UserStore,
     open_store,
 )
-from chatstore.sql import units
 
 
 @pytest.fixture
@@ -138,18 +139,22 @@ async def _append_until_full(ann: UserStore) -> list[str]:
 
 
 async def test_a_database_locked_by_another_process_is_unavailable(
-    ann: UserStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    ann: UserStore, path: Path, empty_sqlite_url: str
 ) -> None:
-    monkeypatch.setattr(units, "DEADLINE", 0.1)
+    deadlines = Deadlines(pool=0.3, connect=0.1, command=1.2, lock=0.3)
     other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(UnavailableError, match="locked by another process") as caught:
-        await ann.add_thread_item("t", note())
-    assert caught.value.retryable
-    assert (await ann.load_thread_items("t")).data == []
-    other.execute("ROLLBACK")
+    async with open_store(empty_sqlite_url, deadlines=deadlines) as store:
+        hurried = store.for_user("ann")
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"locked by another process; gave up after . tries") as caught:
+            await hurried.add_thread_item("t", note())
+        assert 2 * 0.3 < time.monotonic() - begun < deadlines.of_a_call
+        assert caught.value.retryable
+        assert (await ann.load_thread_items("t")).data == []
+        other.execute("ROLLBACK")
+        await hurried.add_thread_item("t", note())
     other.close()
-    await ann.add_thread_item("t", note())
 
 
 async def test_readers_do_not_wait_for_an_open_block(ann: UserStore) -> None:
@@ -207,53 +212,11 @@ async def test_a_file_is_durable_and_shared(ann: UserStore) -> None:
     assert ann.capabilities == {Capability.DURABLE, Capability.SHARED}
 
 
-USED_BEFORE_THE_FORK = """
-import asyncio, os, sys
-from chatstore import ConfigurationError, open_store
-
-store = open_store(sys.argv[1])
-asyncio.run(store.for_user("ann").create_thread(id="t"))
-child = os.fork()
-if child == 0:
-    try:
-        asyncio.run(store.for_user("ann").load_threads())
-    except ConfigurationError as error:
-        os._exit(0 if "forked" in str(error) and "after the fork" in str(error) else 4)
-    os._exit(5)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-FORKED_BEFORE_USE = """
-import asyncio, os, sys
-from chatstore import open_store
-
-async def use():
-    async with store:
-        await store.for_user("ann").create_thread(id=str(os.getpid()))
-
-store = open_store(sys.argv[1])
-child = os.fork()
-asyncio.run(use())
-if child != 0:
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
 async def run_program(program: str, url: str) -> tuple[int | None, str]:
     command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", program, url]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     _, errors = await process.communicate()
     return process.returncode, errors.decode()
-
-
-async def test_a_store_used_before_a_fork_is_refused_in_the_child(empty_sqlite_url: str) -> None:
-    assert await run_program(USED_BEFORE_THE_FORK, empty_sqlite_url) == (0, "")
-
-
-async def test_a_store_not_yet_used_works_on_both_sides_of_a_fork(empty_sqlite_url: str) -> None:
-    assert await run_program(FORKED_BEFORE_USE, empty_sqlite_url) == (0, "")
-    async with open_store(empty_sqlite_url) as store:
-        assert len((await store.for_user("ann").load_threads()).data) == 2
 
 
 async def test_no_thread_of_a_driver_outlives_the_store(empty_sqlite_url: str) -> None:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from scale import scaled, tell
 
-from chatstore import Item, UnavailableError, UserStore, open_store
-from chatstore.sql import engines
+from chatstore import Deadlines, Item, UnavailableError, UserStore, open_store
+from chatstore.deadlines import POOL_SIZE, USUAL
 from chatstore.testing.faults.killing import ServerKiller
 from chatstore.testing.faults.proxy import Proxy
 from chatstore.testing.servers import PostgreSQLServer
 
-COMMAND_TIMEOUT = scaled(2.0, engines.COMMAND_TIMEOUT)
+COMMAND = scaled(2.0, USUAL.command)
 
 
 @pytest.fixture
@@ -25,9 +25,8 @@ async def proxy(postgresql_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def ann(proxy: Proxy, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[UserStore]:
-    monkeypatch.setattr(engines, "COMMAND_TIMEOUT", COMMAND_TIMEOUT)
-    async with open_store(proxy.url(postgresql_url)) as store:
+async def ann(proxy: Proxy, postgresql_url: str) -> AsyncIterator[UserStore]:
+    async with open_store(proxy.url(postgresql_url), deadlines=Deadlines(command=COMMAND)) as store:
         ann = store.for_user("ann")
         await ann.create_thread(id="t")
         yield ann
@@ -53,7 +52,7 @@ CALLS: dict[str, Callable[[UserStore], Awaitable[object]]] = {
 async def warm(user: UserStore) -> None:
     """Make every connection of the pool and every statement that is used, so that all are caught in mid-statement."""
     async with asyncio.TaskGroup() as group:
-        for _ in range(engines.POOL_SIZE):
+        for _ in range(POOL_SIZE):
             group.create_task(user.load_thread_items("t"))
             group.create_task(user.load_threads())
 
@@ -73,15 +72,15 @@ async def test_whatever_is_asked_of_a_black_hole_fails_in_time_and_the_pool_is_w
         lasted[name] = time.monotonic() - begun
 
     await asyncio.gather(*map(asked, CALLS))
-    assert max(lasted.values()) <= COMMAND_TIMEOUT + 2, lasted
+    assert max(lasted.values()) <= COMMAND + 2, lasted
     proxy.heal()
     async with asyncio.timeout(10):
         await asyncio.gather(*(ann.add_thread_item("t", note()) for _ in range(50)))
         await asyncio.gather(*(ann.load_thread_items("t") for _ in range(50)))
     stored = [item.id async for item in ann.iter_thread_items("t")]
     assert len(stored) == len(set(stored)) >= 50
-    assert proxy.connections <= engines.POOL_SIZE
-    tell(f"command timeout {COMMAND_TIMEOUT:g} s: errors after {max(lasted.values()):.1f} s at the latest, pool whole")
+    assert proxy.connections <= POOL_SIZE
+    tell(f"command timeout {COMMAND:g} s: errors after {max(lasted.values()):.1f} s at the latest, pool whole")
 
 
 async def test_a_server_that_stops_for_a_moment_is_waited_for(start_server: Callable[..., PostgreSQLServer]) -> None:

@@ -12,7 +12,7 @@ from scale import scaled, tell
 
 from chatstore import Item, UserStore, open_store
 from chatstore.assembly import ChatStore
-from chatstore.sql.engines import POOL_SIZE
+from chatstore.deadlines import POOL_SIZE
 from chatstore.stores.sql import SQLStore
 from chatstore.testing.factories import NOON
 from chatstore.testing.faults.cancelling import KINDS, Canceller, Kind

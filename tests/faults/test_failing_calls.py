@@ -154,7 +154,7 @@ def url(request: pytest.FixtureRequest, database: str) -> str:
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    monkeypatch.setattr("chatstore.sql.units.random.uniform", lambda low, high: 0.0)
+    monkeypatch.setattr("chatstore.sql.retries.random.uniform", lambda low, high: 0.0)
     with hooked(PLACES) as hook:
         yield hook
 

@@ -23,6 +23,7 @@ from chatstore.cursors import (
     iterate,
     threads_of,
 )
+from chatstore.deadlines import POOL_SIZE, USUAL, Deadlines
 from chatstore.errors import ConflictError, NotFoundError
 from chatstore.ids import check_key
 from chatstore.inputs import NewItem, NewThread, ThreadChanges
@@ -35,7 +36,7 @@ from chatstore.sql import single, statements, stepwise
 from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.engines import hide_password, make_engine
+from chatstore.sql.engines import check_options_of, deadlines_of, hide_password, make_engine
 from chatstore.sql.items import ItemWrite, Kind, Written
 from chatstore.sql.rows import item_of, page_of_items, thread_of
 from chatstore.sql.schema import Migrate
@@ -334,13 +335,29 @@ def open_sql(
     prefix: str,
     max_item_bytes: int,
     coalesce: bool,
+    deadlines: Deadlines = USUAL,
+    pool_size: int = POOL_SIZE,
+    pgbouncer: bool = False,
 ) -> SQLStore:
     """Return a store for a URL of SQLite or PostgreSQL, or over a caller's engine, which stays open."""
     owned = isinstance(url, str)
-    engine = make_engine(url) if isinstance(url, str) else url
-    place = hide_password(url) if isinstance(url, str) else engine.url.render_as_string()
+    if isinstance(url, str):
+        deadlines = deadlines_of(url, deadlines)
+        engine = make_engine(url, deadlines, pool_size=pool_size, pgbouncer=pgbouncer)
+        place = hide_password(url)
+    else:
+        check_options_of(url, deadlines, pool_size, pgbouncer=pgbouncer)
+        engine, place = url, url.url.render_as_string()
     database = Database(
-        engine, owned=owned, place=place, prefix=prefix, schema=schema, migrate=migrate, coalesce=coalesce
+        engine,
+        owned=owned,
+        place=place,
+        prefix=prefix,
+        schema=schema,
+        migrate=migrate,
+        coalesce=coalesce,
+        deadlines=deadlines,
+        pool_size=pool_size,
     )
     return SQLStore(database, max_item_bytes=max_item_bytes)
 

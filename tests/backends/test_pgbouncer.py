@@ -1,0 +1,132 @@
+"""Behind PgBouncer in transaction mode: all that is promised holds with the option, and without it one is told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from pgbouncer_server import PgBouncer, has_pgbouncer
+
+from chatstore import ConfigurationError, Deadlines, Item, UserStore, open_store
+from chatstore.cli import main
+from chatstore.testing.servers import PostgreSQLServer, Server
+
+pytestmark = pytest.mark.skipif(not has_pgbouncer(), reason="this machine has no pgbouncer")
+
+StartServer = Callable[[Server], Server]
+CALLERS = 64
+ROUNDS = 5
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(postgresql_server: PostgreSQLServer) -> Iterator[PgBouncer]:
+    with PgBouncer(postgresql_server) as pgbouncer:
+        yield pgbouncer
+
+
+def note(id: str, **data: object) -> Item:
+    return Item(type="note", id=id, data=data)
+
+
+async def converse(user: UserStore, caller: int) -> None:
+    """Use every way to the database: single statements, steps, a block with a savepoint, a run, pages."""
+    own = await user.create_thread(id=f"own {caller}")
+    for number in range(ROUNDS):
+        await user.add_thread_item("shared", note(f"{caller}-{number}", n=number))
+        async with user.transaction() as tx:
+            await tx.add_thread_item(own.id, note(f"a{number}"))
+            async with tx.transaction() as inner:
+                await inner.update_thread(own.id, title=str(number))
+
+        async def work(tx: UserStore, number: int = number) -> None:
+            await tx.add_thread_item(own.id, note(f"b{number}"))
+
+        await user.run(work)
+        await user.load_thread_items("shared", limit=3, order="desc")
+    await user.add_thread_items(own.id, [note("c0"), note("c1")])
+    await user.delete_thread_item(own.id, "c0")
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+async def test_64_callers_lose_nothing(pgbouncer: PgBouncer, postgresql_url: str, coalesce: bool) -> None:
+    url = pgbouncer.url(postgresql_url)
+    async with open_store(url, pgbouncer=True, coalesce=coalesce, pool_size=CALLERS) as store:
+        ann = store.for_user("ann")
+        await ann.create_thread(id="shared")
+        await asyncio.gather(*(converse(ann, caller) for caller in range(CALLERS)))
+        shared = [item async for item in ann.iter_thread_items("shared")]
+        owned = [[item.id async for item in ann.iter_thread_items(f"own {caller}")] for caller in range(CALLERS)]
+    assert len(shared) == CALLERS * ROUNDS
+    for caller in range(CALLERS):
+        assert [item.data["n"] for item in shared if str(item.id).startswith(f"{caller}-")] == list(range(ROUNDS))
+    assert owned == [[f"{kind}{number}" for number in range(ROUNDS) for kind in "ab"] + ["c1"]] * CALLERS
+
+
+async def test_stores_that_start_at_once_make_the_tables(pgbouncer: PgBouncer, empty_postgresql_url: str) -> None:
+    async def start(number: int) -> None:
+        async with open_store(pgbouncer.url(empty_postgresql_url), pgbouncer=True) as store:
+            await store.for_user("ann").create_thread(id=str(number))
+
+    await asyncio.gather(*(start(number) for number in range(6)))
+    async with open_store(empty_postgresql_url, migrate="check") as store:
+        assert len((await store.for_user("ann").load_threads()).data) == 6
+
+
+async def test_the_command_line_has_the_option(
+    pgbouncer: PgBouncer, empty_postgresql_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = pgbouncer.url(empty_postgresql_url)
+    assert await asyncio.to_thread(main, ["migrate", url]) == 1
+    assert "--pgbouncer" in capsys.readouterr().err
+    assert await asyncio.to_thread(main, ["migrate", url, "--pgbouncer"]) == 0
+    assert await asyncio.to_thread(main, ["migrate", url, "--pgbouncer", "--check"]) == 0
+
+
+async def test_without_the_option_the_error_names_it(pgbouncer: PgBouncer, postgresql_url: str) -> None:
+    store = open_store(pgbouncer.url(postgresql_url))
+    with pytest.raises(ConfigurationError, match=r"pgbouncer=True") as caught:
+        await store.for_user("ann").load_threads()
+    assert getattr(caught.value.__cause__, "sqlstate", None) == "08P01"
+    await store.aclose()
+
+
+async def test_statements_that_were_mixed_up_name_the_option(
+    postgresql_server: PostgreSQLServer, postgresql_url: str, start_server: StartServer
+) -> None:
+    """Where PgBouncer was told to drop what it does not know, it is the prepared statements that go astray."""
+    pgbouncer = start_server(PgBouncer(postgresql_server, ignored="plan_cache_mode"))
+    assert isinstance(pgbouncer, PgBouncer)
+    async with open_store(postgresql_url) as direct:
+        await direct.for_user("ann").create_thread(id="shared")
+    stores = [open_store(pgbouncer.url(postgresql_url)) for _ in range(2)]
+    calls = [store.for_user("ann").load_thread_items("shared") for store in stores for _ in range(20)]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for store in stores:
+        await store.aclose()
+    errors = [error for error in found if isinstance(error, ConfigurationError)]
+    assert errors
+    assert all("pgbouncer=True" in str(error) for error in errors)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_server_that_is_away_behind_it_is_waited_for(start_server: StartServer, told: bool) -> None:
+    server = await asyncio.to_thread(start_server, PostgreSQLServer(source="machine"))
+    assert isinstance(server, PostgreSQLServer)
+    pgbouncer = await asyncio.to_thread(start_server, PgBouncer(server))
+    assert isinstance(pgbouncer, PgBouncer)
+    async with open_store(server.url()) as direct:
+        await direct.for_user("ann").create_thread(id="t")
+    await asyncio.to_thread(server.kill, signal.SIGINT)
+    store = open_store(pgbouncer.url(server.url()), pgbouncer=told, deadlines=Deadlines(connect=2))
+    adding = asyncio.ensure_future(store.for_user("ann").add_thread_item("t", note("a")))
+    await asyncio.wait([adding], timeout=1)
+    assert not adding.done()
+    await asyncio.to_thread(server.restart)
+    if told:
+        await adding
+    else:
+        with pytest.raises(ConfigurationError, match="pgbouncer=True"):
+            await adding
+    await store.aclose()
