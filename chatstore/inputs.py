@@ -29,6 +29,7 @@ MAX_TYPE = 64
 M = TypeVar("M", Thread, Item, Attachment)
 
 _ACTIVE = ThreadStatus()
+_FIELDS = {kind: frozenset(kind.model_fields) for kind in (Thread, Item, Attachment)}
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -291,9 +292,9 @@ def _whole(model: object, kind: type[M], what: str) -> M:
     """Return ``model`` when it is one of its kind with every field there, however it was made."""
     if not isinstance(model, kind):
         raise InvalidInputError(f"{what}: must be of type {kind.__name__}, not {type(model).__name__}")
-    missing = kind.model_fields.keys() - model.__dict__.keys()
+    missing = _FIELDS[kind].difference(model.__dict__)
     if isinstance(model, Item) and model.undecoded is not None:
-        missing.discard("data")
+        missing -= {"data"}
     if missing:
         raise InvalidInputError(f"{what}: without {', '.join(sorted(missing))}")
     return model

@@ -62,16 +62,21 @@ def to_microseconds(moment: datetime) -> int:
     Plain integers, so that years 1 and 9999 have an instant in every zone. Where the platform cannot tell the
     local offset of so distant a naive time, it is taken as UTC.
     """
+    if moment.tzinfo is UTC:
+        return _whole(moment - _EPOCH_UTC)
     offset = moment.utcoffset()
-    wall = (moment.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
     if offset is None:
         offset = _local_offset(moment)
-    return wall - offset // _MICROSECOND
+    return _whole(moment.replace(tzinfo=None) - _EPOCH) - _whole(offset)
 
 
 def from_microseconds(microseconds: int) -> datetime:
     """Return the instant as an aware time in UTC."""
     return _EPOCH_UTC + microseconds * _MICROSECOND
+
+
+def _whole(span: timedelta) -> int:
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
 
 
 def _local_offset(moment: datetime) -> timedelta:

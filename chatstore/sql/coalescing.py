@@ -37,11 +37,37 @@ class Lane(Gathering[ItemWrite]):
         A caller that is cancelled leaves at once while its write is waiting to be sent, and then nothing is
         written; otherwise when it is done.
         """
-        with self._units.counted():
+        with self._units.open:
+            if not self._queue and not self._senders:
+                return await self._write_alone(write)
             answer: tuple[Outcome, bool] = await unscoped(
                 self._join(write.operation, write, partial(self._withdraw, write))
             )
             return answer
+
+    async def _write_alone(self, write: ItemWrite) -> tuple[Outcome, bool]:
+        """Write what nobody else's write is there to go with, at less cost than a batch of one."""
+        start = Start()
+        self._senders += 1
+        self._threads.add(write.thread)
+        try:
+            (outcome,) = await self._units.finish(self._attempt([write], start), start)
+        finally:
+            self._senders -= 1
+            self._threads.discard(write.thread)
+            self._begin()
+        return outcome, start.cut_off
+
+    async def _attempt(
+        self, writes: Sequence[ItemWrite], start: Start, since: float | None = None
+    ) -> Sequence[Outcome]:
+        return await self._units.attempt(
+            writes[0].operation,
+            lambda unit: self._perform(unit, writes),
+            repeatable=self._kind is Kind.ADD,
+            start=start,
+            since=since,
+        )
 
     def _new_batch(self) -> _Batch:
         return _Batch(self._threads)
@@ -59,13 +85,7 @@ class Lane(Gathering[ItemWrite]):
         start = Start(cut_off=cut_off)
         writes = [waiting.call for waiting in batch]
         try:
-            outcomes = await self._units.attempt(
-                writes[0].operation,
-                lambda unit: self._perform(unit, writes),
-                repeatable=self._kind is Kind.ADD,
-                start=start,
-                since=batch[0].since,
-            )
+            outcomes = await self._attempt(writes, start, batch[0].since)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, UnavailableError):
                 for waiting in batch:
@@ -101,7 +121,7 @@ class _Batch:
         write = waiting.call
         thread = write.thread
         ids = {(thread, item.id) for item in write.items}
-        size = sum(item.size for item in write.items)
+        size = sum([item.size for item in write.items])
         if thread in self.busy or (self.taken and not self._goes_with_others(write, thread, ids, size)):
             return False
         self.taken.append(waiting)

@@ -25,7 +25,7 @@ class Pages(Gathering[Values]):
 
     async def read(self, operation: str, values: Values) -> Sequence[Row]:
         """Return the rows of a page; a cancelled caller leaves at once."""
-        with self._units.counted():
+        with self._units.open:
             if self._queue or not self._has_room:
                 rows: Sequence[Row] = await self._join(operation, values, lambda: True)
                 return rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -29,6 +29,32 @@ class Start:
     begun: bool = False
     abandoned: bool = False
     cut_off: bool = False
+
+
+class Open:
+    """A context around what a close waits for; entering it afterwards raises ``ClosedError``."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._closing = False
+        self._ended = asyncio.Event()
+
+    def __enter__(self) -> None:
+        if self._closing:
+            raise closed()
+        self._count += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._count -= 1
+        if self._closing and not self._count:
+            self._ended.set()
+
+    async def close(self, seconds: float) -> None:
+        """Refuse what comes from now on, and wait so long for what is open."""
+        self._closing = True
+        if self._count:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), seconds)
 
 
 def in_transaction(work: Work[T]) -> Work[T]:
@@ -64,10 +90,7 @@ class Units:
         self._writing = nullcontext() if dialect.one_statement else Turn(self.patience)
         self._reading = self._writing if in_memory else nullcontext()
         self._under_way: set[asyncio.Task[Any]] = set()
-        self._closing = False
-        self._open = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.open: Open = Open()
 
     async def read(self, operation: str, work: Work[T]) -> T:
         """Return what ``work`` reads, in autocommit; a cancellation ends it at once.
@@ -75,7 +98,7 @@ class Units:
         Where a connection must be made first, the cancelled read goes on by itself: callers whose deadlines are
         shorter than a connect and a read together would throw away one connection each, and none would get there.
         """
-        with self.counted():
+        with self.open:
             return await self.look(operation, work)
 
     async def look(self, operation: str, work: Work[T], *, since: float | None = None) -> T:
@@ -128,7 +151,7 @@ class Units:
                 units.append(unit)
                 opened.push_async_exit(stack.pop_all())
 
-        with self.counted():
+        with self.open:
             async with self._writing:
                 try:
                     await self.finish(self._retried(operation, begin), start)
@@ -167,9 +190,7 @@ class Units:
 
     async def close(self) -> None:
         """Refuse what has not begun, wait a while for what is open, then end it."""
-        self._closing = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), CLOSING)
+        await self.open.close(CLOSING)
         while self._under_way:
             for task in self._under_way:
                 task.cancel()
@@ -211,22 +232,8 @@ class Units:
             raise
 
     async def _finished(self, operation: str, work: Work[T], repeatable: bool, start: Start) -> T:
-        with self.counted():
+        with self.open:
             return await self.finish(self.attempt(operation, work, repeatable=repeatable, start=start), start)
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count what is open, so that a close waits for it; refuse what comes after."""
-        if self._closing:
-            raise closed()
-        self._open += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
 
     async def finish(self, unit: Coroutine[Any, Any, T], start: Start | None = None) -> T:
         """Await a unit to its end once it has begun, whoever cancels meanwhile; before that, leave it at once.

@@ -67,7 +67,7 @@ async def test_what_comes_at_the_same_time_goes_together(
     added = await asyncio.gather(
         *(user.add_thread_item(id, note()) for user in (ann, bob) for id in ("one", "two") for _ in range(25))
     )
-    assert len(units) <= 2
+    assert len(units) <= 3  # the first alone, the others in two batches
     stored = await ids(ann) + await ids(ann, "two") + await ids(bob) + await ids(bob, "two")
     assert stored == [item.id for item in added]
     assert [(await ann.load_item("one", item.id)) for item in added[:25]] == added[:25]
