@@ -166,6 +166,7 @@ NTH_POSITION = (
 DELETE_ITEMS_BEFORE = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND position < :position"
 
 
+@lru_cache
 def item_page(order: Order, *, continued: bool) -> str:
     """Return the statement of a page of items; one larger than ``:largest`` comes without its payload."""
     return (
@@ -175,6 +176,7 @@ def item_page(order: Order, *, continued: bool) -> str:
     )
 
 
+@lru_cache
 def item_sizes(order: Order, *, continued: bool) -> str:
     """Return the statement of the sizes of a page of items."""
     return f"SELECT size, {ALONE} FROM {{items}}{_page_of_items(order, continued)}"
@@ -189,6 +191,7 @@ def _page_of_items(order: Order, continued: bool) -> str:
     )
 
 
+@lru_cache
 def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
     """Return the statement of a page of threads; its last column is the database's time."""
     direction, sign = _direction(order)
@@ -203,6 +206,7 @@ def thread_page(by: ThreadOrder, order: Order, *, continued: bool) -> str:
     )
 
 
+@lru_cache
 def attachment_page(*, continued: bool) -> str:
     """Return the statement of a page of a thread's attachments; a row without an id where there is none."""
     start = " AND (instant, id) > (:instant, :after_id)" if continued else ""
