@@ -15,6 +15,7 @@ from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
 from chatstore.protocols import Capability
 from chatstore.shielding import ended
 from chatstore.sql import schema, statements
+from chatstore.sql.appending import write_each
 from chatstore.sql.coalescing import Lane
 from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
@@ -22,7 +23,6 @@ from chatstore.sql.gathering import own_error
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
 from chatstore.sql.reading import Pages
 from chatstore.sql.statements import Statements
-from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
 from chatstore.sql.units import Units, closed, in_transaction
 

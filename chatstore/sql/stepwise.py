@@ -12,13 +12,13 @@ from types import EllipsisType
 from typing import Any
 
 from chatstore import positions
-from chatstore.errors import ChatStoreError, ConflictError, NotFoundError
+from chatstore.errors import ConflictError, NotFoundError
 from chatstore.inputs import AttachmentChanges, NewAttachment, NewItem, ThreadChanges
 from chatstore.merging import ThreadFields, merge
 from chatstore.sql import files, statements
 from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.items import ItemWrite, Kind, Outcome, Written
+from chatstore.sql.items import ItemWrite, Kind, Written
 from chatstore.sql.single import COARSE
 
 
@@ -69,17 +69,6 @@ async def _touch(unit: Unit, keys: Values, thread: _Locked) -> None:
             "updated": updated,
         },
     )
-
-
-async def write_each(unit: Unit, writes: Sequence[ItemWrite]) -> list[Outcome]:
-    """Write the items of several callers, and return what became of each: a refusal is its caller's alone."""
-    outcomes: list[Outcome] = []
-    for write in writes:
-        try:
-            outcomes.append(await write_items(unit, write))
-        except ChatStoreError as error:
-            outcomes.append(error)
-    return outcomes
 
 
 async def write_items(unit: Unit, write: ItemWrite) -> Sequence[Written]:
@@ -274,16 +263,17 @@ async def _draw(
 
 async def _insert(unit: Unit, keys: Values, key: int, items: Sequence[NewItem], drawn: Sequence[int]) -> None:
     values = [
-        {**_item_values(keys, key, item), "position": position} for item, position in zip(items, drawn, strict=True)
+        {**item_values(keys, key, item), "position": position} for item, position in zip(items, drawn, strict=True)
     ]
     await unit.execute_many(statements.INSERT_ITEM, values)
 
 
 async def _replace(unit: Unit, keys: Values, key: int, items: Sequence[NewItem]) -> None:
-    await unit.execute_many(statements.REPLACE_ITEM, [_item_values(keys, key, item) for item in items])
+    await unit.execute_many(statements.REPLACE_ITEM, [item_values(keys, key, item) for item in items])
 
 
-def _item_values(keys: Values, key: int, item: NewItem) -> dict[str, Any]:
+def item_values(keys: Values, key: int, item: NewItem) -> dict[str, Any]:
+    """Return the parameters of a statement that writes an item, except its position."""
     return {
         **keys,
         "key": key,
