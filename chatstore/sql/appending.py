@@ -16,17 +16,17 @@ from chatstore.sql.connections import Unit
 from chatstore.sql.items import ItemWrite, Kind, Outcome, ThreadKey, Written
 from chatstore.sql.single import COARSE
 
+_TENANT, _USER, _THIRD, _FOURTH = (f"json_extract(given.value, '$[{place}]')" for place in range(4))
+
 _THREADS = (
     "SELECT t.tenant, t.user_id, t.id, t.key, t.last_position, t.latest_instant, t.updated, {now}"
     " FROM json_each(:threads) AS given CROSS JOIN {threads} AS t"
-    " WHERE t.tenant = json_extract(given.value, '$[0]') AND t.user_id = json_extract(given.value, '$[1]') AND t.id = json_extract(given.value, '$[2]')"
-    " AND t.deleted IS NULL"
+    f" WHERE t.tenant = {_TENANT} AND t.user_id = {_USER} AND t.id = {_THIRD} AND t.deleted IS NULL"
 )
 
 _STORED = (
     "SELECT i.thread_key, i.id FROM json_each(:items) AS given CROSS JOIN {items} AS i"
-    " WHERE i.tenant = json_extract(given.value, '$[0]') AND i.user_id = json_extract(given.value, '$[1]') AND i.thread_key = json_extract(given.value, '$[2]')"
-    " AND i.id = json_extract(given.value, '$[3]')"
+    f" WHERE i.tenant = {_TENANT} AND i.user_id = {_USER} AND i.thread_key = {_THIRD} AND i.id = {_FOURTH}"
 )
 
 
