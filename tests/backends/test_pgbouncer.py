@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from pgbouncer_server import PgBouncer, has_pgbouncer
 
 from chatstore import ConfigurationError, Deadlines, Item, UserStore, open_store
 from chatstore.cli import main
+from chatstore.protocols import Store
+from chatstore.testing.faults.killing import connected
 from chatstore.testing.servers import PostgreSQLServer, Server
+from chatstore.testing.store_suite import StoreTests
+from chatstore.testing.suites.lifecycle import Reopen
 
 pytestmark = pytest.mark.skipif(not has_pgbouncer(), reason="this machine has no pgbouncer")
 
@@ -24,6 +30,32 @@ ROUNDS = 5
 def pgbouncer(postgresql_server: PostgreSQLServer) -> Iterator[PgBouncer]:
     with PgBouncer(postgresql_server) as pgbouncer:
         yield pgbouncer
+
+
+@pytest.fixture(scope="module")
+def database_url(postgresql_server: PostgreSQLServer) -> str:
+    return asyncio.run(postgresql_server.create_database(f"chatstore_suite_{uuid.uuid4().hex}"))
+
+
+class TestBehindPgBouncer(StoreTests):
+    """One database for all, emptied for each test."""
+
+    @pytest.fixture
+    async def store(self, pgbouncer: PgBouncer, database_url: str) -> AsyncIterator[Store]:
+        async with open_store(pgbouncer.url(database_url), pgbouncer=True) as store:
+            async with connected(database_url) as connection:
+                await connection.execute("TRUNCATE chatstore_threads, chatstore_items, chatstore_attachments")
+            yield store.store
+
+    @pytest.fixture
+    async def reopen(self, pgbouncer: PgBouncer, database_url: str) -> AsyncIterator[Reopen]:
+        async with AsyncExitStack() as opened:
+
+            async def reopen() -> Store:
+                store = open_store(pgbouncer.url(database_url), pgbouncer=True)
+                return (await opened.enter_async_context(store)).store
+
+            yield reopen
 
 
 def note(id: str, **data: object) -> Item:

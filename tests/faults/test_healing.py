@@ -14,7 +14,8 @@ import pytest
 
 from chatstore import Deadlines, Item, UnavailableError, UserStore, open_store
 from chatstore.testing.faults.killing import connected, terminate_backends
-from chatstore.testing.faults.proxy import Proxy
+from chatstore.testing.faults.proxy import Proxy, nth
+from chatstore.testing.faults.wire import COMMAND_COMPLETE
 from chatstore.testing.servers import PostgreSQLServer
 
 SHORT = Deadlines(pool=0.5, connect=0.5, command=1)
@@ -203,6 +204,20 @@ async def test_a_block_on_a_standby_is_not_run_again(postgresql_url: str, ann: U
     await read_only(postgresql_url, since="off")
     await write()
     assert [item.id for item in (await ann.load_thread_items("t")).data] == ["a"]
+
+
+async def test_a_block_whose_commit_was_not_answered_may_have_committed(postgresql_url: str, ann: UserStore) -> None:
+    async with Proxy.before(postgresql_url) as proxy, open_store(proxy.url(postgresql_url)) as store:
+
+        async def cut() -> None:
+            async with store.for_user("ann").transaction() as tx:
+                await tx.add_thread_item("t", note("a"))
+                proxy.rule = nth(COMMAND_COMPLETE, 1, "before")
+
+        with pytest.raises(UnavailableError, match="it may have committed") as caught:
+            await cut()
+        assert caught.value.may_have_committed
+        assert [item.id for item in (await store.for_user("ann").load_thread_items("t")).data] == ["a"]
 
 
 async def test_a_block_that_the_server_found_idle_is_unavailable(postgresql_url: str, ann: UserStore) -> None:
