@@ -338,3 +338,21 @@ async def test_a_caller_that_leaves_while_the_store_connects_takes_nobody_along(
         proxy.heal()
         assert (await second).data == []
         await store.aclose()
+
+
+async def test_appends_that_wait_for_others_end_within_their_own_total(postgresql_url: str, ann: UserStore) -> None:
+    """One sends, and tries again until its time is over; those who came later waited for it all the while."""
+    async with Proxy.before(postgresql_url) as proxy:
+        async with open_store(proxy.url(postgresql_url), deadlines=SHORT) as store:
+            await proxy.refuse()
+
+            async def append_after(delay: float) -> float:
+                await asyncio.sleep(delay)
+                begun = time.monotonic()
+                with pytest.raises(UnavailableError):
+                    await store.for_user("ann").add_thread_item("t", note(str(delay)))
+                return time.monotonic() - begun
+
+            lasted = await asyncio.gather(*map(append_after, (0.0, 0.5, 0.9, 1.1, 1.5, 1.9)))
+        assert max(lasted) < SHORT.of_a_call + LEAVING
+    assert (await ann.load_thread_items("t")).data == []
