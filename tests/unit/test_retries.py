@@ -83,7 +83,7 @@ async def test_the_first_try_of_several_statements_ends_with_the_deadline() -> N
 
 async def test_the_time_counts_from_when_the_caller_came() -> None:
     came = time.monotonic() - SECONDS
-    with pytest.raises(UnavailableError, match="gave up after 1 try$"):
+    with pytest.raises(UnavailableError, match=r"gave up after 1 try$"):
         await Retries(SECONDS, cuts=True)("add", after(ConnectionRefusedError()), since=came)
 
 
