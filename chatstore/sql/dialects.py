@@ -152,9 +152,10 @@ class PostgreSQL:
         return bool(driver.is_closed())
 
     def survives(self, driver: Any, error: BaseException) -> bool:
-        # 25006: a primary that became a standby refuses every write until one connects anew.
+        # 25006: a primary that became a standby refuses every write until one connects anew. 08: the connection, or
+        # what a pooler says of its own to the server, after which nobody knows what was done.
         state = getattr(error, "sqlstate", None)
-        return isinstance(state, str) and state != "25006" and not driver.is_closed()
+        return isinstance(state, str) and not state.startswith(("25006", "08")) and not driver.is_closed()
 
     async def end(self, driver: Any) -> None:
         # A server that answers is told to cancel what it is still doing; the engine would wait longer for one that

@@ -216,5 +216,5 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= LONGEST:
-        raise ConfigurationError("url: connect_timeout must be a number of seconds above zero")
+        raise ConfigurationError(f"url: connect_timeout must be a number of seconds above 0, at most {LONGEST:g}")
     return seconds

@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Retries:
     """Tries units again for ``seconds``; where it ``cuts``, a later try ends with them.
 
-    The first try needs no clock of its own: its waits are bounded one by one.
+    The first try of a single statement needs no clock of its own: its waits are bounded one by one.
     """
 
     def __init__(self, seconds: float, *, cuts: bool) -> None:
@@ -32,21 +32,23 @@ class Retries:
         failure_of: Callable[[BaseException, str], Failure | None] = failure_of,
         *,
         whole: bool = False,
+        in_steps: bool = False,
         since: float | None = None,
     ) -> T:
-        """Return the result of ``once``; a ``whole`` of several units or of a caller's code is never cut.
+        """Return the result of ``once``.
 
+        A ``whole`` of several units or of a caller's code is never cut, a unit ``in_steps`` in its first try too.
         ``since`` is the moment from which the time counts, on the monotonic clock: now, unless it is given.
         """
         deadline = (time.monotonic() if since is None else since) + self._seconds
         failure: Failure | None = None
         for attempt in itertools.count(1):
             try:
-                if attempt == 1 or whole or not self._cuts:
+                if not self._cuts or whole or (attempt == 1 and not in_steps):
                     return await once()
                 return await _until(deadline, once)
             except Exception as error:
-                if not isinstance(error, _OutOfTime):
+                if failure is None or not isinstance(error, _OutOfTime):
                     failure = failure_of(error, operation)
                 if failure is None:
                     raise

@@ -24,8 +24,12 @@ CLOSING = 10.0
 
 @dataclass(slots=True)
 class Start:
-    """How far a write has come: handed to a connection, left by its caller before that, cut off in a try."""
+    """How far a write, ``in_steps`` of several statements or in one, has come.
 
+    It is handed to a connection, left by its caller before that, cut off in a try.
+    """
+
+    in_steps: bool = False
     begun: bool = False
     abandoned: bool = False
     cut_off: bool = False
@@ -132,7 +136,9 @@ class Units:
         self, operation: str, work: Work[T], *, repeatable: bool = False, start: Start | None = None
     ) -> T:
         """Return the result of ``work``, several statements that commit together; ``repeatable`` as in a write."""
-        return await self._finished(operation, in_transaction(work), repeatable, start or Start())
+        start = start or Start()
+        start.in_steps = True
+        return await self._finished(operation, in_transaction(work), repeatable, start)
 
     @asynccontextmanager
     async def block(self, operation: str) -> AsyncIterator[BoundUnits]:
@@ -226,7 +232,7 @@ class Units:
             return replace(found, again=False)
 
         try:
-            return await self._retried(operation, once, failure, since=since)
+            return await self._retried(operation, once, failure, since=since, in_steps=start.in_steps)
         except UnavailableError as error:
             error.may_have_committed = start.cut_off
             raise

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from pgbouncer_server import PgBouncer, has_pgbouncer
 
 from chatstore import ConfigurationError, Deadlines, Item, UserStore, open_store
 from chatstore.cli import main
+from chatstore.protocols import Store
+from chatstore.testing.faults.killing import connected, terminate_backends
 from chatstore.testing.servers import PostgreSQLServer, Server
+from chatstore.testing.store_suite import StoreTests
+from chatstore.testing.suites.lifecycle import Reopen
 
 pytestmark = pytest.mark.skipif(not has_pgbouncer(), reason="this machine has no pgbouncer")
 
@@ -24,6 +30,32 @@ ROUNDS = 5
 def pgbouncer(postgresql_server: PostgreSQLServer) -> Iterator[PgBouncer]:
     with PgBouncer(postgresql_server) as pgbouncer:
         yield pgbouncer
+
+
+@pytest.fixture(scope="module")
+def database_url(postgresql_server: PostgreSQLServer) -> str:
+    return asyncio.run(postgresql_server.create_database(f"chatstore_suite_{uuid.uuid4().hex}"))
+
+
+class TestBehindPgBouncer(StoreTests):
+    """One database for all, emptied for each test."""
+
+    @pytest.fixture
+    async def store(self, pgbouncer: PgBouncer, database_url: str) -> AsyncIterator[Store]:
+        async with open_store(pgbouncer.url(database_url), pgbouncer=True) as store:
+            async with connected(database_url) as connection:
+                await connection.execute("TRUNCATE chatstore_threads, chatstore_items, chatstore_attachments")
+            yield store.store
+
+    @pytest.fixture
+    async def reopen(self, pgbouncer: PgBouncer, database_url: str) -> AsyncIterator[Reopen]:
+        async with AsyncExitStack() as opened:
+
+            async def reopen() -> Store:
+                store = open_store(pgbouncer.url(database_url), pgbouncer=True)
+                return (await opened.enter_async_context(store)).store
+
+            yield reopen
 
 
 def note(id: str, **data: object) -> Item:
@@ -62,6 +94,26 @@ async def test_64_callers_lose_nothing(pgbouncer: PgBouncer, postgresql_url: str
     for caller in range(CALLERS):
         assert [item.data["n"] for item in shared if str(item.id).startswith(f"{caller}-")] == list(range(ROUNDS))
     assert owned == [[f"{kind}{number}" for number in range(ROUNDS) for kind in "ab"] + ["c1"]] * CALLERS
+
+
+async def test_what_the_server_cut_off_behind_it_is_stored_once(pgbouncer: PgBouncer, postgresql_url: str) -> None:
+    async with open_store(pgbouncer.url(postgresql_url), pgbouncer=True, coalesce=False) as store:
+        ann = store.for_user("ann")
+        await ann.create_thread(id="t")
+
+        async def append(writer: int) -> None:
+            for number in range(20):
+                await ann.add_thread_item("t", note(f"{writer}-{number}"))
+
+        writing = asyncio.gather(*(append(writer) for writer in range(8)))
+        cut = 0
+        while not writing.done():
+            cut += await terminate_backends(postgresql_url)
+            await asyncio.wait([writing], timeout=0.1)
+        await writing
+        ids = [item.id async for item in ann.iter_thread_items("t")]
+    assert cut
+    assert len(ids) == len(set(ids)) == 160
 
 
 async def test_stores_that_start_at_once_make_the_tables(pgbouncer: PgBouncer, empty_postgresql_url: str) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from chatstore import Deadlines, Item, UnavailableError, UserStore, open_store
 from chatstore.testing.faults.killing import connected, terminate_backends
-from chatstore.testing.faults.proxy import Proxy
+from chatstore.testing.faults.proxy import Proxy, nth
+from chatstore.testing.faults.wire import COMMAND_COMPLETE
 from chatstore.testing.servers import PostgreSQLServer
 
 SHORT = Deadlines(pool=0.5, connect=0.5, command=1)
@@ -205,6 +206,20 @@ async def test_a_block_on_a_standby_is_not_run_again(postgresql_url: str, ann: U
     assert [item.id for item in (await ann.load_thread_items("t")).data] == ["a"]
 
 
+async def test_a_block_whose_commit_was_not_answered_may_have_committed(postgresql_url: str, ann: UserStore) -> None:
+    async with Proxy.before(postgresql_url) as proxy, open_store(proxy.url(postgresql_url)) as store:
+
+        async def cut() -> None:
+            async with store.for_user("ann").transaction() as tx:
+                await tx.add_thread_item("t", note("a"))
+                proxy.rule = nth(COMMAND_COMPLETE, 1, "before")
+
+        with pytest.raises(UnavailableError, match="it may have committed") as caught:
+            await cut()
+        assert caught.value.may_have_committed
+        assert [item.id for item in (await store.for_user("ann").load_thread_items("t")).data] == ["a"]
+
+
 async def test_a_block_that_the_server_found_idle_is_unavailable(postgresql_url: str, ann: UserStore) -> None:
     """The DBA's deadline for idle transactions ends the block's connection while the caller does something else."""
     name = urlsplit(postgresql_url).path[1:]
@@ -323,3 +338,21 @@ async def test_a_caller_that_leaves_while_the_store_connects_takes_nobody_along(
         proxy.heal()
         assert (await second).data == []
         await store.aclose()
+
+
+async def test_appends_that_wait_for_others_end_within_their_own_total(postgresql_url: str, ann: UserStore) -> None:
+    """One sends, and tries again until its time is over; those who came later waited for it all the while."""
+    async with Proxy.before(postgresql_url) as proxy:
+        async with open_store(proxy.url(postgresql_url), deadlines=SHORT) as store:
+            await proxy.refuse()
+
+            async def append_after(delay: float) -> float:
+                await asyncio.sleep(delay)
+                begun = time.monotonic()
+                with pytest.raises(UnavailableError):
+                    await store.for_user("ann").add_thread_item("t", note(str(delay)))
+                return time.monotonic() - begun
+
+            lasted = await asyncio.gather(*map(append_after, (0.0, 0.5, 0.9, 1.1, 1.5, 1.9)))
+        assert max(lasted) < SHORT.of_a_call + LEAVING
+    assert (await ann.load_thread_items("t")).data == []

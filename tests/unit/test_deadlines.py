@@ -125,5 +125,7 @@ async def test_an_engine_of_the_callers_takes_a_total_and_on_sqlite_a_lock() -> 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "1e9"])
 def test_a_connect_timeout_of_the_url_is_a_number_of_seconds_too(seconds: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^url: connect_timeout must be a number of seconds above zero$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^url: connect_timeout must be a number of seconds above 0, at most 86400$"
+    ):
         open_store(f"{POSTGRESQL}?connect_timeout={seconds}")
