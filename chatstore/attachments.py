@@ -211,7 +211,7 @@ class Attachments:
         attachment = Attachment(
             id=id,
             name=name,
-            mime_type=mime_type or _guess_type(name),
+            mime_type=_guess_type(name) if mime_type is None else mime_type,
             thread_id=thread_id,
             metadata=metadata,
         )

@@ -53,6 +53,8 @@ def from_text(text: str, instant: int) -> datetime:
     if moment.tzinfo is None and to_microseconds(moment) != instant:
         second = moment.replace(fold=1)
         return second if to_microseconds(second) == instant else moment
+    if moment.tzinfo is UTC and not text.endswith("+00:00"):  # Python reads an offset below a second as none
+        return moment.replace(tzinfo=timezone(to_microseconds(moment) * _MICROSECOND - instant * _MICROSECOND))
     return moment
 
 

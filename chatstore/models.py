@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, Field, PrivateAttr, SkipValidation, Strict, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SkipValidation,
+    Strict,
+    ValidationError,
+    model_serializer,
+)
 
 from chatstore import payloads
 from chatstore.errors import InvalidInputError
@@ -20,6 +29,18 @@ AttachmentState: TypeAlias = Literal["pending", "ready"]
 
 Text: TypeAlias = Annotated[str, Strict()]
 """A str and nothing that could be read as one."""
+Count: TypeAlias = Annotated[int, Strict()]
+"""An int and no bool."""
+
+
+def _datetime_or_its_text(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and "T" in value):
+        return value
+    raise ValueError("must be a datetime")
+
+
+Moment: TypeAlias = Annotated[datetime, BeforeValidator(_datetime_or_its_text)]
+"""A datetime, or its ISO text, for models that are read from JSON: no date and no number of seconds."""
 
 
 _new = object.__new__
@@ -74,11 +95,11 @@ class Thread(_Model, frozen=True):
 
     id: Text
     title: Text | None = None
-    created_at: datetime = Field(default=cast("datetime", None))
-    updated_at: datetime = Field(default=cast("datetime", None))
+    created_at: Moment = Field(default=cast("datetime", None))
+    updated_at: Moment = Field(default=cast("datetime", None))
     status: ThreadStatus = ThreadStatus()
     metadata: Annotated[dict[str, Any], SkipValidation] = Field(default_factory=dict)
-    revision: int = Field(default=cast("int", None))
+    revision: Count = Field(default=cast("int", None))
 
     if TYPE_CHECKING:
 
@@ -115,9 +136,9 @@ class Item(_Model, frozen=True):
     id: Text = Field(default=cast("str", None))
     thread_id: Text = Field(default=cast("str", None))
     type: Text
-    created_at: datetime = Field(default=cast("datetime", None))
+    created_at: Moment = Field(default=cast("datetime", None))
     data: Annotated[dict[str, Any], SkipValidation]
-    position: int = Field(default=cast("int", None))
+    position: Count = Field(default=cast("int", None))
     _payload: str | None = PrivateAttr(default=None)
 
     if TYPE_CHECKING:
@@ -198,12 +219,12 @@ class Attachment(_Model, frozen=True):
     id: Text
     name: Text
     mime_type: Text
-    size: int | None = None
+    size: Count | None = None
     sha256: Text | None = None
     state: AttachmentState = "pending"
     thread_id: Text | None = None
     metadata: Annotated[dict[str, Any], SkipValidation] = Field(default_factory=dict)
-    created_at: datetime = Field(default=cast("datetime", None))
+    created_at: Moment = Field(default=cast("datetime", None))
 
     if TYPE_CHECKING:
 

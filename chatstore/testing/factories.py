@@ -98,6 +98,7 @@ MOMENTS: dict[str, datetime] = {
     "an offset": datetime(2024, 5, 17, 12, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
     "an offset of seconds": datetime(1890, 1, 1, 12, tzinfo=timezone(timedelta(minutes=53, seconds=28))),
     "an offset of microseconds": datetime(2024, 1, 1, tzinfo=timezone(-timedelta(hours=3, microseconds=1))),
+    "an offset below a second": datetime(2024, 1, 1, tzinfo=timezone(-timedelta(microseconds=1))),
     "first pass of a repeated hour": datetime(2024, 10, 27, 2, 30, tzinfo=RepeatedHour()),
     "second pass of a repeated hour": datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=RepeatedHour()),
     "before 1970": datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),

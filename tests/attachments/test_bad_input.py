@@ -49,6 +49,12 @@ async def test_a_name_that_nothing_accepts_begins_nothing(open_chat: Open, name:
     await _assert_nothing_begun(chat, user)
 
 
+@pytest.mark.parametrize("mime_type", ["", 0, False, b""], ids=repr)
+async def test_a_type_that_is_empty_is_not_taken_for_absent(chat: ChatStore, mime_type: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"mime_type|content_type"):
+        await chat.for_user("ann").add_attachment("a.txt", b"x", mime_type=mime_type)
+
+
 @pytest.mark.parametrize("mime_type", ["text/html", "TEXT/HTML ; x=y", "image/svg+xml", "image", "images/png"])
 async def test_a_type_that_the_limits_forbid_begins_nothing(open_chat: Open, mime_type: str) -> None:
     chat = open_chat(limits=Limits(owner_files=1, types=frozenset({"image/png", "application/*"})))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from datetime import date
 from typing import Any
 
 import pytest
@@ -56,6 +57,13 @@ def test_a_model_survives_pickle_copy_and_json(model: Any) -> None:
         (Item, {"data": {}}),
         (Item, {"type": "any"}),
         (Item, {"type": "any", "data": {}, "created_at": "yesterday"}),
+        (Item, {"type": "any", "data": {}, "created_at": 1715947200}),
+        (Item, {"type": "any", "data": {}, "created_at": date(2024, 5, 17)}),
+        (Item, {"type": "any", "data": {}, "created_at": "2024-05-17"}),
+        (Item, {"type": "any", "data": {}, "created_at": "1715947200"}),
+        (Item, {"type": "any", "data": {}, "position": "5"}),
+        (Thread, {"id": "t", "revision": True}),
+        (Attachment, {"id": "f", "name": "x", "mime_type": "y", "size": 1.0}),
         (Attachment, {"id": "f", "name": "x"}),
         (Attachment, {"id": "f", "name": "x", "mime_type": "y", "state": "lost"}),
         (ThreadStatus, {"type": "archived"}),

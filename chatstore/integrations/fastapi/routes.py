@@ -77,7 +77,7 @@ def _add_uploads(router: APIRouter, mine: Any) -> None:
         if name is None:
             raise InvalidInputError("name: give ?name=, or send a form")
         return await user.add_attachment(
-            name, request.stream(), mime_type=content_type, thread_id=thread_id, size=_content_length(request)
+            name, request.stream(), mime_type=content_type or None, thread_id=thread_id, size=_content_length(request)
         )
 
     @router.post("/uploads", status_code=201)

@@ -45,7 +45,10 @@ class MemoryFiles(MemoryAccess):
             return attachment_of(row)
 
     async def load_attachment(self, attachment_id: str, *, owner: Owner) -> Attachment:
-        return (await self.load_attachments([attachment_id], owner=owner))[0]
+        row = self._read(owner).files.get(check_key(attachment_id, "attachment_id"))
+        if row is None:
+            raise NotFoundError(f"load_attachment: no attachment {attachment_id!r}")
+        return attachment_of(row)
 
     async def load_attachments(self, attachment_ids: Sequence[str], *, owner: Owner) -> list[Attachment]:
         space = self._read(owner)

@@ -99,11 +99,13 @@ def found(space: Space, thread_id: str, operation: str) -> Conversation:
     return thread
 
 
-def found_item(thread: Conversation, item_id: str, operation: str) -> ItemRow:
-    """Return the item; raise ``NotFoundError`` when absent."""
-    row = thread.items.get(check_key(item_id, "item_id"))
+def found_item(space: Space, thread_id: str, item_id: str, operation: str) -> ItemRow:
+    """Return the item; raise ``NotFoundError`` when it or its thread is absent."""
+    check_key(thread_id, "thread_id"), check_key(item_id, "item_id")
+    thread = space.threads.get(thread_id)
+    row = None if thread is None else thread.items.get(item_id)
     if row is None:
-        raise NotFoundError(f"{operation}: no item {item_id!r} in thread {thread.row.id!r}")
+        raise NotFoundError(f"{operation}: no item {item_id!r} in thread {thread_id!r}")
     return row
 
 

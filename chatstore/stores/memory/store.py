@@ -148,17 +148,14 @@ class MemoryStore(MemoryFiles):
             return [item_of(thread_id, rows[place]) for place in places]
 
     async def load_item(self, thread_id: str, item_id: str, *, owner: Owner) -> Item:
-        space = self._read(owner)
-        check_key(item_id, "item_id")
-        thread = found(space, thread_id, "load_item")
-        return item_of(thread_id, found_item(thread, item_id, "load_item"))
+        return item_of(thread_id, found_item(self._read(owner), thread_id, item_id, "load_item"))
 
     async def save_item(self, thread_id: str, item: Item, *, owner: Owner) -> Item:
         async with self._write(owner, "save_item") as space:
             new, loaded = inputs.saved_item(item, check_key(thread_id, "thread_id"), self._max_item_bytes)
             thread = found(space, thread_id, "save_item")
             if loaded:
-                found_item(thread, new.id, "save_item")
+                found_item(space, thread_id, new.id, "save_item")
             return item_of(thread_id, put_item(thread, new))
 
     async def load_thread_items(
@@ -210,7 +207,7 @@ class MemoryStore(MemoryFiles):
             ids = inputs.deleted_items(item_ids, after)
             thread = space.threads.get(thread_id)
             if after is not None:
-                mark = found_item(found(space, thread_id, "delete_thread_items"), after, "delete_thread_items")
+                mark = found_item(space, thread_id, after, "delete_thread_items")
                 ids = [id for position, id in space.threads[thread_id].order if position > mark.position]
             delete_items(thread, ids)
 
