@@ -7,8 +7,9 @@ fraction of a session (decision 19).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
@@ -19,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.errors import UnavailableError
+from chatstore.observing.calls import waited
 from chatstore.sql.dialects import Dialect, Row, Values
 from chatstore.sql.statements import Statements, statement
 
@@ -192,13 +194,19 @@ class Connections:
         """Wait until fewer than ``size`` connections are out."""
         if self._free is None:
             return
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        began = time.perf_counter()
         try:
-            async with asyncio.timeout(POOL_TIMEOUT) if self._free.locked() else nullcontext():
+            async with asyncio.timeout(POOL_TIMEOUT):
                 await self._free.acquire()
         except TimeoutError:
             raise UnavailableError(
                 f"none of the pool's {self._size} connections was free within {POOL_TIMEOUT:g} s"
             ) from None
+        finally:
+            waited(time.perf_counter() - began)
 
     def _go(self) -> None:
         if self._free is not None:

@@ -17,10 +17,11 @@ from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
 from chatstore.sql.engines import POOL_SIZE
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
+from chatstore.sql.probing import probe
 from chatstore.sql.statements import Statements
 from chatstore.sql.stepwise import write_each
 from chatstore.sql.tables import Tables, make_tables
-from chatstore.sql.units import Units, in_transaction
+from chatstore.sql.units import BoundUnits, Units, in_transaction
 
 
 class Database:
@@ -65,6 +66,11 @@ class Database:
         self._connecting = asyncio.Lock()
 
     @property
+    def system(self) -> str:
+        """The name of the database system."""
+        return self._dialect.name
+
+    @property
     def one_statement(self) -> bool:
         """Whether a write is one statement here."""
         return self._dialect.one_statement
@@ -80,6 +86,11 @@ class Database:
                 self.identity = await self._look()
             except UnavailableError as error:
                 raise UnavailableError(f"{error}; is the server of {self._place} running?") from error.__cause__
+
+    async def check(self, units: Units | BoundUnits) -> str | None:
+        """Raise what keeps the database from being used now; return what its operator should know, if anything."""
+        await self.connect()
+        return await probe(units, self.tables, any_revision=self._migrate == "off")
 
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""

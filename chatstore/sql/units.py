@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from chatstore.errors import ClosedError, UnavailableError
+from chatstore.observing import calls
 from chatstore.shielding import ended
 from chatstore.sql.connections import Connections, Unit, Work
 from chatstore.sql.dialects import Dialect
@@ -331,6 +332,7 @@ async def _retried(
                 raise failure.error from error
             if time.monotonic() + pause > deadline:
                 raise UnavailableError(f"{failure.error}; gave up after {attempt} attempts") from error
+            calls.retried(operation, error, failure.error, attempt)
         await asyncio.sleep(pause)
     raise AssertionError("itertools.count never ends")
 
