@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from chatstore.errors import UnavailableError
-from chatstore.observing.calls import Call, run_for, running
 from chatstore.shielding import ended
 from chatstore.sql.connections import Unit
 from chatstore.sql.items import ItemWrite, Kind, Outcome
@@ -34,7 +33,6 @@ class _Waiting:
     start: Start
     since: float
     answer: asyncio.Future[Outcome]
-    calls: tuple[Call, ...]
 
 
 class Lane:
@@ -55,7 +53,7 @@ class Lane:
         """
         with self._units.counted():
             loop = asyncio.get_running_loop()
-            waiting = _Waiting(write, start, loop.time(), loop.create_future(), running())
+            waiting = _Waiting(write, start, loop.time(), loop.create_future())
             self._queue.append(waiting)
             if self._sending is None:
                 # A context of its own: the lane outlives the request whose write came first.
@@ -99,8 +97,7 @@ class Lane:
         """Send writes together; where the database refuses them, one by one."""
         if not batch:
             return
-        run_for(tuple(call for waiting in batch for call in waiting.calls))
-        start = Start(cut_off=cut_off)
+        start = Start(cut_off=cut_off, calls=tuple(call for waiting in batch for call in waiting.start.calls))
         writes = [waiting.write for waiting in batch]
         try:
             outcomes = await self._units.attempt(

@@ -8,11 +8,11 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from chatstore.errors import ClosedError, UnavailableError
-from chatstore.observing import calls
+from chatstore.observing.calls import Call, retried, run_for, running
 from chatstore.shielding import ended
 from chatstore.sql.connections import Connections, Unit, Work
 from chatstore.sql.dialects import Dialect
@@ -34,6 +34,8 @@ class Start:
     begun: bool = False
     abandoned: bool = False
     cut_off: bool = False
+    calls: tuple[Call, ...] = field(default_factory=running)
+    """Whose tries these are; those of several callers, where their writes were gathered."""
 
 
 def in_transaction(work: Work[T]) -> Work[T]:
@@ -194,6 +196,7 @@ class Units:
                 return found
             return replace(found, again=False)
 
+        run_for(start.calls)
         try:
             return await _retried(operation, once, failure)
         except UnavailableError as error:
@@ -332,7 +335,7 @@ async def _retried(
                 raise failure.error from error
             if time.monotonic() + pause > deadline:
                 raise UnavailableError(f"{failure.error}; gave up after {attempt} attempts") from error
-            calls.retried(operation, error, failure.error, attempt)
+            retried(operation, error, failure.error, attempt)
         await asyncio.sleep(pause)
     raise AssertionError("itertools.count never ends")
 
