@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -80,8 +81,7 @@ class ChatStore:
         if self.blobs is not None:
             await self.blobs.aclose()
         await self.store.aclose()
-        await logs.outlet.flush()
-        await telemetry.outlet.flush()
+        await asyncio.gather(logs.outlet.flush(), telemetry.outlet.flush())
 
     async def __aenter__(self) -> Self:
         await self.store.__aenter__()
