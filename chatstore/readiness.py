@@ -20,7 +20,8 @@ from chatstore.sweeping import PROBES
 
 PATIENCE = timedelta(seconds=3)
 
-_BYTES = b"chatstore"
+_BYTES = b"chatstore" * 2000
+"""More than a block or two, for which there may be room on a disk that is full."""
 
 
 class Part(BaseModel):
