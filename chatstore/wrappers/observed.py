@@ -28,6 +28,12 @@ class _Observed:
         self._system = str(getattr(wrapped, "system", type(wrapped).__name__))
         self._parent = parent
 
+    def __getattr__(self, name: str) -> Any:
+        """Forward what only some backends have."""
+        if name == "wrapped":  # of a copy that is still being made
+            raise AttributeError(name)
+        return getattr(self.wrapped, name)
+
     def _call(self, operation: str, owner: object = None) -> Call:
         return new_call(f"{self._prefix}{operation}", self._kind, self._system, owner, self._parent)
 
