@@ -20,6 +20,7 @@ from chatstore.models import Attachment, Item, Page, Thread, ThreadStatus
 from chatstore.opening import open_store
 from chatstore.owners import Owner
 from chatstore.protocols import BlobStore, Capability, Limits, Store
+from chatstore.readiness import Readiness
 from chatstore.users import UserStore
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "NotSupportedError",
     "Owner",
     "Page",
+    "Readiness",
     "SchemaError",
     "StorageError",
     "StorageFullError",

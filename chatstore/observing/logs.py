@@ -5,7 +5,10 @@ What a call raises is its caller's to log. A record never holds content, an id, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from chatstore.observing.outlets import Outlet
@@ -53,13 +56,39 @@ def lost(name: str, count: int) -> None:
 
 
 def _emit(level: int, message: str, arguments: tuple[Any, ...], fields: dict[str, Any]) -> None:
-    """Make a record here, where its time and task are, and hand it to the handlers in their own thread."""
     if logger.isEnabledFor(level):
-        operation = fields["operation"]
-        record = logger.makeRecord(
-            logger.name, level, "(chatstore)", 0, message, arguments, None, func=operation, extra=fields
-        )
-        outlet.put(logger.handle, record)
+        outlet.put(_hand_over, level, message, arguments, fields, _here())
+
+
+def _here() -> dict[str, Any]:
+    """Return what a record says of the place where it is made."""
+    now = time.time()
+    return {
+        "created": now,
+        "msecs": int(now % 1 * 1000) + 0.0,
+        "thread": threading.get_ident(),
+        "threadName": threading.current_thread().name,
+        "taskName": _task_name(),
+    }
+
+
+def _task_name() -> str | None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop: an outlet's own thread
+        return None
+    return None if task is None else task.get_name()
+
+
+def _hand_over(
+    level: int, message: str, arguments: tuple[Any, ...], fields: dict[str, Any], here: dict[str, Any]
+) -> None:
+    """Make a record, with whatever factory the application has set, as if where the call was; give it to handlers."""
+    record = logger.makeRecord(
+        logger.name, level, "(chatstore)", 0, message, arguments, None, func=fields["operation"], extra=fields
+    )
+    vars(record).update(here)
+    logger.handle(record)
 
 
 outlet = Outlet("logs", lost)

@@ -53,7 +53,7 @@ class Outlet:
         if self._thread is None:
             return
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        self.put(loop.call_soon_threadsafe, done.set)
+        self._events.put(partial(loop.call_soon_threadsafe, done.set))
         with suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), seconds)
 
@@ -83,5 +83,5 @@ class Outlet:
 
     def _flush_at_exit(self) -> None:
         done = threading.Event()
-        self.put(done.set)
+        self._events.put(done.set)
         done.wait(LAST_SECONDS)

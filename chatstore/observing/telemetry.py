@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +110,14 @@ class _Found:
     def __init__(self) -> None:
         self.until = 0.0
         self.telemetry: Telemetry | None = None
-        self._providers: tuple[Any, Any] = (None, None)
+        self._providers: list[Any] = [None, None]
 
     def look(self) -> None:
         self.until = time.monotonic() + LOOK_SECONDS
-        providers = (_provider("trace", "get_tracer_provider"), _provider("metrics", "get_meter_provider"))
-        if providers == (None, None):
+        providers = [_provider("trace", "get_tracer_provider"), _provider("metrics", "get_meter_provider")]
+        if providers == [None, None]:
             self.telemetry = None
-        elif providers != self._providers:
+        elif [id(provider) for provider in providers] != [id(provider) for provider in self._providers]:
             self.telemetry = Telemetry()
             outlet.put(self.telemetry.prepare)
         self._providers = providers
@@ -128,7 +129,9 @@ _found = _Found()
 def _provider(module: str, getter: str) -> Any:
     """Return the provider that was set, ``None`` where the API answers with what stands for one to come."""
     api = sys.modules.get(f"opentelemetry.{module}")
-    provider = None if api is None else getattr(api, getter)()
+    provider = None
+    with suppress(Exception):  # it may load one that the environment names
+        provider = None if api is None else getattr(api, getter)()
     return None if type(provider).__name__.lstrip("_").startswith("Proxy") else provider
 
 

@@ -136,3 +136,17 @@ async def test_records_that_wait_at_the_end_of_a_process_are_written() -> None:
         subprocess.run, [sys.executable, "-c", program], timeout=30, capture_output=True, text=True
     )
     assert "create_thread of memory: ok" in ended.stderr
+
+
+async def test_a_record_factory_that_raises_fails_no_call(
+    listening: Callable[[Callable[[], object]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> logging.LogRecord:
+        raise RuntimeError("of the factory")
+
+    before = logs.outlet.lost
+    listening(lambda: None)
+    monkeypatch.setattr(logging, "_logRecordFactory", fail)
+    async with open_store("memory://") as store:
+        await store.for_user("ann").create_thread()
+    assert logs.outlet.lost > before
