@@ -34,7 +34,8 @@ class Outlet:
         self._told = 0
         self._on_loss = on_loss
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset)
 
     def put(self, function: Callable[..., object], *arguments: Any) -> None:
         """Queue a call and return at once; where the queue is full, count it as lost."""
@@ -82,6 +83,8 @@ class Outlet:
                 self._on_loss(self.name, self.lost)
 
     def _flush_at_exit(self) -> None:
+        if self._thread is None:  # in a forked process, which has had nothing to tell
+            return
         done = threading.Event()
         self._events.put(done.set)
         done.wait(LAST_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Self, TypeVar, cast
 
 from chatstore.models import Item, Order
@@ -44,8 +44,10 @@ def _told(method: F) -> F:
 
     @wraps(method)
     def forward(self: _Observed, *args: Any, **options: Any) -> Any:
-        answer = getattr(self.wrapped, name)(*args, **options)
-        return awaited(self._call(name, options.get("owner")), answer) if listens() else answer
+        method = getattr(self.wrapped, name)
+        if not listens():
+            return method(*args, **options)
+        return awaited(self._call(name, options.get("owner")), partial(method, *args, **options))
 
     return cast("F", forward)
 
@@ -109,7 +111,7 @@ class ObservedStore(_Observed):
         if not listens():
             return await self.wrapped.run(work)
         call = self._call("run")
-        return await awaited(call, self.wrapped.run(lambda inner: work(ObservedStore(inner, call))))
+        return await awaited(call, lambda: self.wrapped.run(lambda inner: work(ObservedStore(inner, call))))
 
     async def aclose(self) -> None:
         await self.wrapped.aclose()
