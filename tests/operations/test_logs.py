@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 from everything import ANN, OPERATIONS, SECRET, note, opened
 
 from chatstore import ChatStoreError, Item, NotFoundError, UserStore, open_store
 from chatstore.observing import logs
 from chatstore.observing.outlets import Outlet
+from chatstore.testing.faults.failing import hooked
 from chatstore.testing.faults.proxy import Proxy
 from chatstore.testing.suites.calls import OWNED, Subject
 
@@ -150,3 +153,20 @@ async def test_without_a_listener_nothing_is_made(monkeypatch: pytest.MonkeyPatc
         await ann.add_attachment("a.txt", b"x")
     assert fresh._events.qsize() == 0
     assert fresh._thread is None
+
+
+async def test_the_tries_of_writes_that_were_sent_together_are_each_callers(
+    postgresql_url: str, records: Records
+) -> None:
+    async with open_store(postgresql_url) as store:
+        ann = store.for_user("ann")
+        await ann.create_thread(id="t")
+        await ann.add_thread_item("t", note("warm"))
+        await records.all()
+        with hooked([(asyncpg.Connection, "fetch")]) as hook:
+            hook.fail(1, ConnectionResetError)
+            await asyncio.gather(*(ann.add_thread_item("t", note(str(number))) for number in range(8)))
+        told = [record for record in await records.all() if record.levelno == logging.DEBUG]
+    attempts = sorted(field(record, "attempts") for record in told)
+    assert attempts[-4:] == [2, 2, 2, 2]
+    assert set(attempts) <= {1, 2}
