@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial, wraps
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from chatstore.models import Item, Order
 from chatstore.observing.calls import Call, Kind, listens, new_call
@@ -15,18 +15,34 @@ from chatstore.protocols import BlobInfo, BlobStore, Capability, DiscardsUnfinis
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+W = TypeVar("W", Store, BlobStore)
 
 
-class _Observed:
+class _Observed(Generic[W]):
     """Something with an attribute ``system``, a name for what it is, or the name of its class in place of that."""
 
     _kind: Kind
     _prefix: str = ""
 
-    def __init__(self, wrapped: Any, parent: Call | None = None) -> None:
-        self.wrapped = wrapped
+    def __init__(self, wrapped: W, parent: Call | None = None) -> None:
+        self.wrapped: W = wrapped
         self._system = str(getattr(wrapped, "system", type(wrapped).__name__))
         self._parent = parent
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What is wrapped can do this beyond the minimum."""
+        return self.wrapped.capabilities
+
+    async def aclose(self) -> None:
+        await self.wrapped.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.wrapped.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.wrapped.__aexit__(*exc_info)
 
     def __getattr__(self, name: str) -> Any:
         """Forward what only some backends have."""
@@ -43,7 +59,7 @@ def _told(method: F) -> F:
     name = method.__name__
 
     @wraps(method)
-    def forward(self: _Observed, *args: Any, **options: Any) -> Any:
+    def forward(self: _Observed[Any], *args: Any, **options: Any) -> Any:
         method = getattr(self.wrapped, name)
         if not listens():
             return method(*args, **options)
@@ -52,16 +68,10 @@ def _told(method: F) -> F:
     return cast("F", forward)
 
 
-class ObservedStore(_Observed):
+class ObservedStore(_Observed[Store]):
     """A store around another one, ``wrapped``."""
 
-    wrapped: Store
     _kind = "database"
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """What the wrapped store can do beyond the minimum."""
-        return self.wrapped.capabilities
 
     create_thread = _told(Store.create_thread)
     load_thread = _told(Store.load_thread)
@@ -113,28 +123,12 @@ class ObservedStore(_Observed):
         call = self._call("run")
         return await awaited(call, lambda: self.wrapped.run(lambda inner: work(ObservedStore(inner, call))))
 
-    async def aclose(self) -> None:
-        await self.wrapped.aclose()
 
-    async def __aenter__(self) -> Self:
-        await self.wrapped.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.wrapped.__aexit__(*exc_info)
-
-
-class ObservedBlobs(_Observed):
+class ObservedBlobs(_Observed[BlobStore]):
     """A blob store around another one, ``wrapped``."""
 
-    wrapped: BlobStore
     _kind = "blobs"
     _prefix = "blobs."
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """What the wrapped blob store can do beyond the minimum."""
-        return self.wrapped.capabilities
 
     put = _told(BlobStore.put)
     read = _told(BlobStore.read)
@@ -153,13 +147,3 @@ class ObservedBlobs(_Observed):
     def list(self, prefix: str = "") -> AsyncIterator[tuple[str, BlobInfo]]:
         found = self.wrapped.list(prefix)
         return iterated(self._call("list"), found) if listens() else found
-
-    async def aclose(self) -> None:
-        await self.wrapped.aclose()
-
-    async def __aenter__(self) -> Self:
-        await self.wrapped.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.wrapped.__aexit__(*exc_info)
