@@ -21,6 +21,7 @@ from chatstore.models import Attachment, Item, Page, Thread, ThreadStatus
 from chatstore.opening import open_store
 from chatstore.owners import Owner
 from chatstore.protocols import BlobStore, Capability, Limits, Store
+from chatstore.readiness import Readiness
 from chatstore.users import UserStore
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "NotSupportedError",
     "Owner",
     "Page",
+    "Readiness",
     "SchemaError",
     "StorageError",
     "StorageFullError",

@@ -6,7 +6,6 @@ is swept, or bytes that a queued deletion or the search for orphans removes; nev
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -27,6 +26,7 @@ from chatstore.errors import (
 from chatstore.ids import check_key, new_id
 from chatstore.links import Links, Upload, check_lifetime
 from chatstore.models import Attachment
+from chatstore.observing.steps import watched
 from chatstore.owners import Owner
 from chatstore.protocols import BlobSource, BlobStore, FileRecord, Limits, Store
 from chatstore.sniffing import SNIFF_BYTES, sniff
@@ -48,8 +48,7 @@ def new_blob_key(owner: Owner) -> str:
 
 
 def _folder(owner: Owner) -> str:
-    parts = f"{len(owner.tenant.encode())}:{owner.tenant}{owner.user}"
-    return f"{hashlib.sha256(parts.encode()).hexdigest()}/"
+    return f"{owner.digest}/"
 
 
 class Attachments:
@@ -61,6 +60,7 @@ class Attachments:
         self.links: Links = links
         self._limits = limits
 
+    @watched("add_attachment")
     async def add(
         self,
         name: str,
@@ -84,6 +84,7 @@ class Attachments:
             record = await self._begin(id, key, name, owner, mime_type, thread_id, metadata, size, PENDING)
             return await self._fill(record, record.key, owner, source, size, sha256)
 
+    @watched("begin_upload")
     async def begin(
         self,
         name: str,
@@ -108,6 +109,7 @@ class Attachments:
             record = await self._begin(id, key, name, owner, mime_type, thread_id, metadata, size, lasting)
             return await self.links.upload(record, owner=owner, expires_in=expires_in)
 
+    @watched("attachment_url")
     async def url(
         self, attachment_id: str, *, owner: Owner, expires_in: timedelta, download_name: str | None = None
     ) -> str:
@@ -123,6 +125,7 @@ class Attachments:
         """
         return self.links.has_signed(url) or _folder(owner) in url
 
+    @watched("receive_upload")
     async def receive(
         self,
         attachment_id: str,
@@ -143,6 +146,7 @@ class Attachments:
         size = record.declared_size if size is None else size
         return await self._fill_anew(record, owner, source, size, sha256)
 
+    @watched("complete_upload")
     async def complete(self, attachment_id: str, *, owner: Owner) -> Attachment:
         """Verify what a client uploaded by itself and turn its record ready; a second time is success.
 
@@ -162,6 +166,7 @@ class Attachments:
                 return now.attachment
             raise NotFoundError(f"complete_upload: nothing was uploaded for {attachment_id!r} yet") from error
 
+    @watched("copy_attachment")
     async def copy(self, attachment_id: str, *, thread_id: str, owner: Owner, id: str | None = None) -> Attachment:
         """Insert a record of the same bytes in another thread; raise as the store's ``copy_attachment`` does."""
         return await self._store.copy_attachment(
@@ -172,6 +177,7 @@ class Attachments:
             limits=self._limits,
         )
 
+    @watched("open_attachment")
     @asynccontextmanager
     async def open(
         self, attachment_id: str, *, owner: Owner, start: int = 0, end: int | None = None

@@ -210,7 +210,7 @@ def _migrate(options: argparse.Namespace) -> int:
     if options.sql:
         from chatstore.sql.schema import migration_sql
 
-        if not hasattr(store.store, "database"):
+        if not hasattr(store.store.wrapped, "database"):
             raise ConfigurationError("url: a store without a database has no tables")
 
         print(migration_sql(options.url, prefix=options.prefix, schema=options.schema))

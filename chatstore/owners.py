@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,15 @@ class Owner:
             check_key(self.tenant, "tenant")
             if not self.tenant.strip():
                 raise InvalidInputError('tenant: must not be blank; leave it out, or "", for the default tenant')
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of tenant and user in hex: what stands for the owner in blob keys and, cut short, in logs.
+
+        A pseudonym and not a secret: who knows a user's id can compute it.
+        """
+        parts = f"{len(self.tenant.encode())}:{self.tenant}{self.user}"
+        return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def check_owner(owner: object) -> Owner:

@@ -5,6 +5,9 @@ owner's thread, item, attachment or cursor is answered exactly as an id that nev
 ``NotFoundError`` when absent, ``save_*`` upserts, ``add_*`` inserts, ``delete_*`` is quiet when absent. Every
 call may raise ``InvalidInputError`` (before anything is asked), ``ClosedError``, ``ConfigurationError`` (a
 second event loop or a forked process) and ``StorageError``; a method names only what it raises beyond these.
+
+An attribute ``system`` says what a store or a blob store is in logs and telemetry (``postgresql``, ``s3``); without
+one the name of its class does.
 """
 
 from __future__ import annotations
@@ -453,6 +456,15 @@ class Store(Protocol):
 
     async def list_files(self, *, after: tuple[Owner, str] | None, limit: int) -> list[tuple[Owner, FileRecord]]:
         """Return ready records of all owners in the order of owner and id, after one of them: for ``verify``."""
+        ...
+
+    async def check(self) -> str | None:
+        """Store something of the store's own, read it back and remove it; raise what is in the way.
+
+        What a store needs to answer its other calls is looked at too, such as its tables. It belongs to no owner and
+        is never listed; several at once do not meet, and what a killed one leaves is removed by a later one.
+        Returns what an operator should know although all is well, ``None`` where there is nothing.
+        """
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[Store]:

@@ -18,6 +18,12 @@ BATCH = 100
 GRACE = timedelta(hours=24)
 """How old bytes without a record are before they are deleted: time to notice a wrong database, or a wrong backup."""
 
+PROBES = "check/"
+"""What the keys of blobs begin with that ``check`` puts and deletes: no record ever names them."""
+
+PROBE_GRACE = timedelta(hours=1)
+"""How old such a blob is before it is taken for one that a killed process has left."""
+
 RETRY = timedelta(minutes=5)
 """How long a deletion that failed waits, the first time; after every further failure so much longer."""
 
@@ -89,7 +95,8 @@ class Sweeper:
                 yield Finding(kind, record.key, owner, record.attachment.id)
             done.add(files=1)
         async for key, _ in self._unknown():
-            yield Finding("orphan", key)
+            if not key.startswith(PROBES):
+                yield Finding("orphan", key)
 
     async def _delete_queued(self, done: _Tally) -> None:
         while taken := await self._store.take_deletions(limit=BATCH, retry_after=RETRY):
@@ -102,10 +109,11 @@ class Sweeper:
                 return
 
     async def _delete_orphans(self, grace: timedelta, done: _Tally) -> None:
-        before = instants.now() - grace
+        now = instants.now()
         async for key, info in self._unknown():
-            is_old = info.modified_at is not None and info.modified_at <= before
-            if (is_old or not grace) and await self._deleted(key, done):
+            left = PROBE_GRACE if key.startswith(PROBES) else grace
+            is_old = info.modified_at is not None and info.modified_at <= now - left
+            if (is_old or not left) and await self._deleted(key, done):
                 done.add(orphans=1)
 
     async def _deleted(self, key: str, done: _Tally) -> bool:

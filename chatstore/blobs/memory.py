@@ -32,6 +32,8 @@ class _Blob:
 class MemoryBlobs:
     """Blobs that live as long as this object."""
 
+    system = "memory"
+
     def __init__(self) -> None:
         self._blobs: dict[str, _Blob] = {}
         self._lifetime = Lifetime()

@@ -100,6 +100,8 @@ _LIST = (
 class SQLBlobs:
     """Blobs in a database that a store has opened; closing it leaves the database to the store."""
 
+    system = "sql"
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lifetime = Lifetime()

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from chatstore.errors import UnavailableError
 from chatstore.shielding import unscoped
 from chatstore.sql.connections import Unit
-from chatstore.sql.gathering import Gathering, Waiting, own_error
+from chatstore.sql.gathering import Gathering, Waiting, observed, own_error
 from chatstore.sql.items import ItemWrite, Kind, Outcome, ThreadKey
 from chatstore.sql.units import Start, Units
 
@@ -82,7 +82,7 @@ class Lane(Gathering[ItemWrite]):
 
     async def _send_together(self, batch: Sequence[Waiting[ItemWrite]], *, cut_off: bool) -> None:
         """Send writes together; where the database refuses them, one by one."""
-        start = Start(cut_off=cut_off)
+        start = Start(cut_off=cut_off, calls=observed(batch))
         writes = [waiting.call for waiting in batch]
         try:
             outcomes = await self._attempt(writes, start, batch[0].since)

@@ -7,6 +7,7 @@ fraction of a session (decision 19).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -20,6 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from chatstore.deadlines import Deadlines
 from chatstore.errors import UnavailableError
+from chatstore.observing.calls import waited
 from chatstore.sql.dialects import Dialect, Row, Values
 from chatstore.sql.failures import NotConnected
 from chatstore.sql.statements import Statements, statement
@@ -212,6 +214,7 @@ class Connections:
             await self._free.acquire()
             return
         self._waiting += 1
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self._seconds):
                 await self._free.acquire()
@@ -219,6 +222,7 @@ class Connections:
             raise UnavailableError(self._exhausted()) from None
         finally:
             self._waiting -= 1
+            waited(time.perf_counter() - began)
 
     def _exhausted(self) -> str:
         return (

@@ -21,10 +21,11 @@ from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
 from chatstore.sql.gathering import own_error
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
+from chatstore.sql.probing import probe
 from chatstore.sql.reading import Pages
 from chatstore.sql.statements import Statements
 from chatstore.sql.tables import Tables, make_tables
-from chatstore.sql.units import Units, closed, in_transaction
+from chatstore.sql.units import BoundUnits, Units, closed, in_transaction
 
 LANES = 2
 """Batches of writes that are under way at the same time where a database has more than one writer."""
@@ -82,6 +83,11 @@ class Database:
         self._looking: asyncio.Task[None] | None = None
 
     @property
+    def system(self) -> str:
+        """The name of the database system."""
+        return self._dialect.name
+
+    @property
     def one_statement(self) -> bool:
         """Whether a write is one statement here."""
         return self._dialect.one_statement
@@ -113,6 +119,11 @@ class Database:
             raise UnavailableError(f"{error}; is the server of {self._place} running?") from error.__cause__
         if isinstance(error, Exception):
             raise own_error(error)
+
+    async def check(self, units: Units | BoundUnits) -> str | None:
+        """Raise what keeps the database from being used now; return what its operator should know, if anything."""
+        await self.connect()
+        return await probe(units, self.tables, any_revision=self._migrate == "off")
 
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""

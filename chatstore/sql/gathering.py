@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from chatstore.errors import UnavailableError
+from chatstore.observing.calls import Call, running
 from chatstore.shielding import Answer
 from chatstore.sql.units import Units, closed
 
@@ -36,6 +37,8 @@ class Waiting(Generic[C]):
     call: C
     since: float
     answer: Answer[Any]
+    observed: tuple[Call, ...] = field(default_factory=running)
+    """Whose tries are those of the batch."""
 
 
 class Batch(Protocol[C]):
@@ -135,6 +138,11 @@ class Gathering(ABC, Generic[C]):
         left.extend(self._queue)
         self._queue = left
         return batch.taken
+
+
+def observed(batch: Sequence[Waiting[C]]) -> tuple[Call, ...]:
+    """Return the calls that are told of the tries of a batch."""
+    return tuple(call for waiting in batch for call in waiting.observed)
 
 
 def own_error(error: Exception) -> Exception:

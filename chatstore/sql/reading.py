@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chatstore.errors import UnavailableError
+from chatstore.observing.calls import run_for
 from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
-from chatstore.sql.gathering import Gathering, Waiting, own_error
+from chatstore.sql.gathering import Gathering, Waiting, observed, own_error
 from chatstore.sql.units import Units
 
 MAX_PAGES = 16
@@ -46,6 +47,7 @@ class Pages(Gathering[Values]):
         async def read(unit: Unit) -> Sequence[Sequence[Row]]:
             return await unit.fetch_each(self._template, values)
 
+        run_for(observed(batch))
         try:
             pages = await self._units.look(operation, read, since=batch[0].since)
         except Exception as error:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from chatstore.errors import UnavailableError
+from chatstore.observing.calls import retried
 from chatstore.sql.failures import Failure, failure_of
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Retries:
                 pause = min(0.02 * 2**attempt, 1.0) * random.uniform(0.5, 1.0)
                 if not failure.again or isinstance(error, _OutOfTime) or time.monotonic() + pause > deadline:
                     raise _last(failure, attempt) from error
+                retried(operation, error, failure.error, attempt)
             await asyncio.sleep(pause)
         raise AssertionError("itertools.count never ends")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this code works with; a test holds it to the newest one in ``migrations/``."""
 
 Migrate = Literal["auto", "check", "off"]
@@ -48,10 +48,13 @@ def check_revision(found: str | None, tables: Tables) -> None:
     if found is None:
         raise SchemaError(f"the tables are missing; run `{command}`")
     if is_newer(found):
-        raise SchemaError(
-            f"the tables are at revision {found}, newer than the {HEAD} of this code; install a newer chatstore-py"
-        )
+        raise SchemaError(newer(found))
     raise SchemaError(f"the tables are at revision {found}, older than the {HEAD} of this code; run `{command}`")
+
+
+def newer(found: str | None) -> str:
+    """Return what is said of a revision that this code does not know yet."""
+    return f"the tables are at revision {found}, newer than the {HEAD} of this code; install a newer chatstore-py"
 
 
 def _place(tables: Tables) -> str:

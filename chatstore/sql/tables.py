@@ -45,6 +45,7 @@ class Tables:
     deletions: Table
     blobs: Table
     chunks: Table
+    probes: Table
     prefix: str
 
     @property
@@ -63,7 +64,13 @@ def make_tables(prefix: str = "chatstore_", schema: str | None = None) -> Tables
     attachments = _attachments(prefix, metadata, threads)
     usage, deletions = _usage(prefix, metadata)
     blobs, chunks = _blobs(prefix, metadata)
-    return Tables(metadata, database, threads, items, attachments, usage, deletions, blobs, chunks, prefix)
+    probes = Table(
+        f"{prefix}probes",
+        metadata,
+        Column("id", _key(), primary_key=True),
+        Column("written", BigInteger, nullable=False),
+    )
+    return Tables(metadata, database, threads, items, attachments, usage, deletions, blobs, chunks, probes, prefix)
 
 
 def _items(prefix: str, metadata: MetaData, threads: Table) -> Table:

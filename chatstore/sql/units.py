@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from chatstore.errors import ClosedError, UnavailableError
+from chatstore.observing.calls import Call, run_for, running
 from chatstore.shielding import ended
 from chatstore.sql.connections import Connections, Unit, Work
 from chatstore.sql.dialects import Dialect
@@ -33,6 +34,8 @@ class Start:
     begun: bool = False
     abandoned: bool = False
     cut_off: bool = False
+    calls: tuple[Call, ...] = field(default_factory=running)
+    """Whose tries these are; those of several callers, where their writes were gathered."""
 
 
 class Open:
@@ -231,6 +234,7 @@ class Units:
                 return found
             return replace(found, again=False)
 
+        run_for(start.calls)
         try:
             return await self._retried(operation, once, failure, since=since, in_steps=start.in_steps)
         except UnavailableError as error:

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 HEAVY = [
-    "aioboto3", "aiosqlite", "alembic", "asyncpg", "chatkit", "fastapi", "httpx", "hypothesis", "pytest", "redis",
-    "sqlalchemy", "sqlite3", "starlette", "typer", "uvicorn",
+    "aioboto3", "aiosqlite", "alembic", "asyncpg", "chatkit", "fastapi", "httpx", "hypothesis", "opentelemetry",
+    "pytest", "redis", "sqlalchemy", "sqlite3", "starlette", "typer", "uvicorn",
 ]  # fmt: skip
 
 

@@ -48,8 +48,8 @@ async def ids(user: UserStore, thread_id: str = "one") -> list[str]:
 
 def count_units(monkeypatch: pytest.MonkeyPatch, store: ChatStore) -> list[str]:
     """Return the operations of the units that begin from now on."""
-    assert isinstance(store.store, SQLStore)
-    units, seen = store.store.database.units, list[str]()
+    assert isinstance(store.store.wrapped, SQLStore)
+    units, seen = store.store.wrapped.database.units, list[str]()
     attempt = units.attempt
 
     def counted(operation: str, *args: Any, **options: Any) -> Any:

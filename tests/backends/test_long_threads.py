@@ -30,9 +30,9 @@ async def ann(url: str) -> AsyncIterator[UserStore]:
         ann = store.for_user("ann")
         await ann.create_thread(id="short")
         await ann.create_thread(id="long")
-        assert isinstance(store.store, SQLStore)
-        await fill(store.store.database, "short", SHORT)
-        await fill(store.store.database, "long", LONG)
+        assert isinstance(store.store.wrapped, SQLStore)
+        await fill(store.store.wrapped.database, "short", SHORT)
+        await fill(store.store.wrapped.database, "long", LONG)
         yield ann
 
 

@@ -307,6 +307,16 @@ class AnswersAfterTheClose(MemoryStore):
         pass
 
 
+class LeavesItsProbe(MemoryStore):
+    """Checks itself by a thread in the name of whoever it knows, and leaves it there."""
+
+    async def check(self) -> str | None:
+        self._lifetime.enter()
+        for owner in list(self._spaces):
+            await self.create_thread(owner=owner, title="probe")
+        return None
+
+
 class ClaimsToBeDurable(MemoryStore):
     """Declares what it does not do, whether or not it can be opened again."""
 

@@ -17,6 +17,7 @@ from broken_stores import (
     KeepsItemsOfDeletedThreads,
     LastWriterWins,
     LeaksAcrossOwners,
+    LeavesItsProbe,
     LosesTheLastPage,
     LosesTies,
     OverwritesOnRepeatedId,
@@ -207,6 +208,10 @@ MEANT: dict[type[MemoryStore], set[str]] = {
         "test_an_iteration_that_outlives_the_store_ends_in_a_closed_error",
         "test_closing_twice_is_fine",
         "test_leaving_the_block_of_a_store_closes_it",
+    },
+    LeavesItsProbe: {
+        "test_a_check_of_a_store_that_works_passes_and_leaves_nothing",
+        "test_every_call_answers_for_what_exists",
     },
     ClaimsToBeDurable: {
         "test_a_durable_store_has_everything_after_it_is_opened_again",

@@ -90,8 +90,8 @@ async def check_nothing_goes_on() -> None:
 
 
 async def check_nothing_is_held(store: ChatStore, url: str) -> None:
-    assert isinstance(store.store, SQLStore)
-    database = store.store.database
+    assert isinstance(store.store.wrapped, SQLStore)
+    database = store.store.wrapped.database
     free = database.units._connections._free
     assert free is not None
     assert free._value == POOL_SIZE

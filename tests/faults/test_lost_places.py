@@ -16,8 +16,8 @@ from chatstore.testing.faults.proxy import Proxy
 
 async def test_a_place_that_is_emptied_while_another_is_made_is_not_taken_for_full(sqlite_url: str) -> None:
     async with open_store(sqlite_url) as store:
-        assert isinstance(store.store, SQLStore)
-        connections = store.store.database._connections
+        assert isinstance(store.store.wrapped, SQLStore)
+        connections = store.store.wrapped.database._connections
         go_on, emptying = threading.Event(), asyncio.Event()
 
         async def throw_away() -> None:

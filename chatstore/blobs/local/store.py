@@ -55,6 +55,8 @@ class LocalBlobs:
     its content when it is replaced or deleted meanwhile.
     """
 
+    system = "file"
+
     def __init__(self, root: str | Path) -> None:
         if not isinstance(root, str | Path) or not str(root) or "\0" in str(root):
             raise ConfigurationError("root: must be the path of a folder")

@@ -66,6 +66,8 @@ class S3Blobs:
     ``Config(s3={"payload_signing_enabled": False})``, or it reads long blobs in the event loop to sign them.
     """
 
+    system = "s3"
+
     def __init__(
         self,
         bucket: str,

@@ -19,6 +19,8 @@ PATIENCE = 15.0
 class MemoryAccess:
     """A space for each owner; one writer at a time while a transaction is open."""
 
+    system = "memory"
+
     def __init__(self, *, max_item_bytes: int = inputs.MAX_ITEM_BYTES) -> None:
         self._max_item_bytes = max_item_bytes
         self._spaces: dict[Owner, Space] = {}

@@ -211,6 +211,10 @@ class MemoryStore(MemoryFiles):
                 ids = [id for position, id in space.threads[thread_id].order if position > mark.position]
             delete_items(thread, ids)
 
+    async def check(self) -> str | None:
+        self._lifetime.enter()
+        return None
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Store]:
         self._lifetime.enter()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from chatstore import inputs
 from chatstore.errors import ChatStoreError, StorageError
 from chatstore.lifetime import Lifetime
+from chatstore.observing.logs import left_undone
 from chatstore.owners import Owner, check_owner
 from chatstore.protocols import Capability
 from chatstore.sql import stepwise
@@ -48,6 +48,10 @@ class SQLAccess:
     @property
     def capabilities(self) -> frozenset[Capability]:
         return self.database.capabilities
+
+    @property
+    def system(self) -> str:
+        return self.database.system
 
     def _enter(self, owner: Owner, operation: str, *, writes: bool = False) -> None:
         self._lifetime.enter()
@@ -137,9 +141,11 @@ class SQLAccess:
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
-        with suppress(StorageError):
+        try:
             while await self._units.transact("sweep", lambda unit: stepwise.sweep_some(unit, LONG_THREAD)):
                 pass
+        except StorageError as error:
+            left_undone("sweep", str(error))
 
 
 def _written(outcome: Sequence[Written] | ChatStoreError) -> Sequence[Written]:

@@ -231,6 +231,11 @@ class SQLStore(SQLFiles):
         ):
             raise NotFoundError(f"delete_thread_items: no item {after!r} in thread {thread_id!r}")
 
+    async def check(self) -> str | None:
+        self._lifetime.enter()
+        check_outside_block(self, "check")
+        return await self.database.check(self._units)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Store]:
         self._lifetime.enter()

@@ -80,6 +80,7 @@ OWNED: dict[str, Call] = READS | WRITES
 UNITS: dict[str, Call] = {
     "transaction": _transaction,
     "run": lambda store, owner, on: store.run(_nothing),
+    "check": lambda store, owner, on: store.check(),
 }
 
 CALLS: dict[str, Call] = OWNED | UNITS

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TypeAlias
 
 import pytest
 
 from chatstore.errors import ClosedError, ConfigurationError, NotFoundError
 from chatstore.protocols import Capability, Store
-from chatstore.testing.factories import ANN, NOON, message, messages
+from chatstore.testing.factories import ANN, BOB, NOON, message, messages
 from chatstore.testing.suites.calls import CALLS, OWNED, Subject, seed
 from chatstore.testing.suites.reading import all_items, item_ids, snapshot
 
@@ -85,6 +86,18 @@ class LifecycleTests:
         await store.aclose()
         for answer in await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 10):
             assert isinstance(answer, ClosedError) or not isinstance(answer, BaseException)
+
+    async def test_a_check_of_a_store_that_works_passes_and_leaves_nothing(self, store: Store) -> None:
+        """Checks, several at once and beside writes, raise nothing and are seen by no owner."""
+        await seed(store, ANN)
+        before = await snapshot(store, ANN)
+        checks = asyncio.gather(*(store.check() for _ in range(5)))
+        await store.create_thread(owner=BOB, id="beside")
+        for remark in await checks:
+            assert remark is None or isinstance(remark, str)
+        assert await snapshot(store, ANN) == before
+        assert [thread.id for thread in (await store.load_threads(owner=BOB)).data] == ["beside"]
+        assert await store.take_deletions(limit=10, retry_after=timedelta(hours=1)) == []
 
     async def test_a_second_event_loop_is_refused(self, store: Store) -> None:
         """A store belongs to the loop of its first call; in another one every call is a ConfigurationError."""

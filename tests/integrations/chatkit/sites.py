@@ -20,7 +20,7 @@ import uvicorn
 from chatkit.types import Attachment, FileAttachment, ImageAttachment, UserMessageItem
 from fastapi import FastAPI, Request
 
-from chatstore import ChatStore, Owner, open_store
+from chatstore import Capability, ChatStore, Owner, open_store
 from chatstore.integrations.chatkit import ChatKitAttachmentStore, ChatKitStore
 from chatstore.integrations.fastapi import attachments_router
 from chatstore.protocols import Limits
@@ -53,7 +53,7 @@ class Site:
     @property
     def presigns(self) -> bool:
         """Whether clients upload to the blob store itself."""
-        return type(self.chat.blobs).__name__ == "S3Blobs"
+        return self.chat.blobs is not None and Capability.PRESIGN_PUT in self.chat.blobs.capabilities
 
     async def create(
         self, context: Context, name: str = "a.png", size: int = len(PNG), mime_type: str = "image/png"

@@ -1,0 +1,1 @@
+"""What goes around a store or a blob store, and is one itself."""
