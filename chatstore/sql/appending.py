@@ -39,11 +39,13 @@ class _Thread:
     latest_instant: int
     updated: int
     now: int
+    added: int = 0
 
     def append(self, instant: int) -> int:
         """Return the position of one more item."""
         self.last_position = positions.appended(self.now, self.last_position)
         self.latest_instant = max(self.latest_instant, instant)
+        self.added += 1
         return self.last_position
 
     def row(self, thread: ThreadKey) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class _Thread:
             "last_position": self.last_position,
             "latest_instant": self.latest_instant,
             "updated": self.now if self.updated < self.now - COARSE else self.updated,
+            "added": self.added,
         }
 
 

@@ -98,14 +98,14 @@ _THREADS = (
 
 _TOUCH = (
     "touched AS (UPDATE {threads} AS t SET last_position = greatest(t.last_position, w.position),"
-    f" latest_instant = greatest(t.latest_instant, w.instant), {TOUCHED} FROM %s AS w"
+    f" latest_instant = greatest(t.latest_instant, w.instant), {TOUCHED}%s FROM %s AS w"
     " WHERE t.tenant = w.tenant AND t.user_id = w.user_id AND t.key = w.thread_key)"
 )
-_TOUCH_MANY = _TOUCH % (
-    "(SELECT tenant, user_id, thread_key, max(position) AS position, max(instant) AS instant"
+_WRITTEN_MANY = (
+    "(SELECT tenant, user_id, thread_key, max(position) AS position, max(instant) AS instant, count(*) AS items"
     " FROM written GROUP BY tenant, user_id, thread_key)"
 )
-_TOUCH_ONE = _TOUCH % "written"
+_APPENDED = ", appended = t.appended + "
 
 _OF_THREAD = "i.tenant = thread.tenant AND i.user_id = thread.user_id AND i.thread_key = thread.key"
 
@@ -127,7 +127,7 @@ _INSERT_MANY = (
     " WHERE (input.at < gate.latest_instant) IS NOT TRUE AND NOT gate.stale AND NOT gate.clash"
     f" {_OR_CHANGE}"
     " RETURNING tenant, user_id, thread_key, id, position, created_at, instant),"
-    f" {_TOUCH_MANY}"
+    f" {_TOUCH % (f'{_APPENDED}w.items', _WRITTEN_MANY)}"
     " SELECT gate.key IS NULL, input.at < gate.latest_instant OR gate.stale, gate.clash,"
     " written.position, written.created_at, written.instant"
     " FROM input LEFT JOIN gate ON gate.place = input.place"
@@ -143,7 +143,7 @@ _REPLACE_MANY = (
     " instant = CASE WHEN input.dated AND i.created_at <> input.created_at THEN input.instant ELSE i.instant END"
     f" FROM input JOIN thread ON thread.place = input.place WHERE {_OF_THREAD} AND i.id = input.id"
     " RETURNING input.n, i.tenant, i.user_id, i.thread_key, i.position, i.created_at, i.instant),"
-    f" {_TOUCH_MANY}"
+    f" {_TOUCH % ('', _WRITTEN_MANY)}"
     " SELECT thread.key IS NULL, false, false, written.position, written.created_at, written.instant"
     " FROM input LEFT JOIN thread ON thread.place = input.place LEFT JOIN written ON written.n = input.n"
     " ORDER BY input.n"
@@ -153,8 +153,8 @@ _THREAD = (
     "thread AS MATERIALIZED (SELECT tenant, user_id, key, last_position, latest_instant"
     f" FROM {{threads}} WHERE {LIVE_THREAD} {{lock}} %(waits)s)"
 )
-_WRITTEN_ONE = (
-    f" RETURNING i.tenant, i.user_id, i.thread_key, i.position, i.created_at, i.instant), {_TOUCH_ONE}"
+_RETURNED_ONE = " RETURNING i.tenant, i.user_id, i.thread_key, i.position, i.created_at, i.instant)"
+_ANSWER_ONE = (
     " SELECT thread.key IS NULL, CAST(:at AS bigint) < latest_instant, false,"
     " written.position, written.created_at, written.instant"
     " FROM (SELECT 1) AS one LEFT JOIN thread ON true LEFT JOIN written ON true"
@@ -164,7 +164,8 @@ _INSERT_ONE = (
     f"WITH {_THREAD}, written AS ({_INTO}"
     f" SELECT tenant, user_id, key, :item_id, greatest({NOW} * {STEP}, last_position + {STEP}), :type,"
     " :created_at, :instant, :size, CAST(CAST(:payload AS text) AS json) FROM thread"
-    f" WHERE (CAST(:at AS bigint) < latest_instant) IS NOT TRUE {_OR_CHANGE}{_WRITTEN_ONE}"
+    f" WHERE (CAST(:at AS bigint) < latest_instant) IS NOT TRUE {_OR_CHANGE}{_RETURNED_ONE},"
+    f" {_TOUCH % (f'{_APPENDED}1', 'written')}{_ANSWER_ONE}"
 )
 
 _REPLACE_ONE = (
@@ -173,7 +174,8 @@ _REPLACE_ONE = (
     " created_at = CASE WHEN CAST(:dated AS boolean) THEN CAST(:created_at AS text) ELSE i.created_at END,"
     " instant = CASE WHEN CAST(:dated AS boolean) AND i.created_at <> CAST(:created_at AS text)"
     " THEN CAST(:instant AS bigint) ELSE i.instant END"
-    f" FROM thread WHERE {_OF_THREAD} AND i.id = :item_id{_WRITTEN_ONE}"
+    f" FROM thread WHERE {_OF_THREAD} AND i.id = :item_id{_RETURNED_ONE},"
+    f" {_TOUCH % ('', 'written')}{_ANSWER_ONE}"
 )
 
 _ONE_UNDATED = "NOT CAST(:dated AS boolean)"

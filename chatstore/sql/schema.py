@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that this code works with; a test holds it to the newest one in ``migrations/``."""
 
 Migrate = Literal["auto", "check", "off"]

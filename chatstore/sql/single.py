@@ -31,7 +31,7 @@ STEPWISE: Final = Stepwise()
 NOW = "{now}"
 
 _LOCKED = (
-    "thread AS MATERIALIZED (SELECT key, last_position, latest_instant, updated"
+    "thread AS MATERIALIZED (SELECT key, last_position, latest_instant, updated, appended"
     f" FROM {{threads}} WHERE {LIVE_THREAD} {{lock}})"
 )
 
@@ -74,8 +74,10 @@ DELETE_ATTACHMENT = (
 
 DELETE_THREAD = (
     f"WITH {_LOCKED},"
-    " long AS MATERIALIZED (SELECT count(*) > :limit AS is_long FROM (SELECT 1 FROM {items} AS i"
-    f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread) LIMIT :limit + 1) AS some_items),"
+    " long AS MATERIALIZED (SELECT CASE WHEN appended <= :limit THEN false ELSE (SELECT count(*) > :limit"
+    " FROM (SELECT 1 FROM {items} AS i"
+    f" WHERE {OWNED} AND thread_key = (SELECT key FROM thread) LIMIT :limit + 1) AS some_items)"
+    " END AS is_long FROM thread),"
     " files AS (DELETE FROM {attachments} AS a USING thread"
     " WHERE a.tenant = :tenant AND a.user_id = :user_id AND a.thread_key = thread.key"
     " RETURNING a.blob_key, a.charge),"
@@ -84,7 +86,7 @@ DELETE_THREAD = (
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = thread.key AND long.is_long),"
     " gone AS (DELETE FROM {threads} AS t USING thread CROSS JOIN long"
     " WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.key = thread.key AND NOT long.is_long)"
-    " SELECT is_long FROM long"
+    " SELECT EXISTS (SELECT 1 FROM long WHERE is_long)"
 )
 
 _SETS = {

@@ -79,9 +79,10 @@ READ_DATABASE = (
 
 INSERT_THREAD = (
     "INSERT INTO {threads} (tenant, user_id, key, id, title, status, reason, metadata, created_at, instant,"
-    " updated, revision, title_revision, status_revision, metadata_revision, last_position, latest_instant)"
+    " updated, revision, title_revision, status_revision, metadata_revision, last_position, latest_instant,"
+    " appended)"
     " VALUES (:tenant, :user_id, :key, :thread_id, :title, :status, :reason, {metadata}, :created_at, :instant,"
-    " {now}, 1, 1, 1, 1, 0, :no_instant)"
+    " {now}, 1, 1, 1, 1, 0, :no_instant, 0)"
     " ON CONFLICT (tenant, user_id, id) WHERE deleted IS NULL DO NOTHING"
     f" RETURNING {THREAD_COLUMNS}"
 )
@@ -122,7 +123,8 @@ UPDATE_THREAD = (
 )
 
 TOUCH_THREAD = (
-    "UPDATE {threads} SET last_position = :last_position, latest_instant = :latest_instant, updated = :updated"
+    "UPDATE {threads} SET last_position = :last_position, latest_instant = :latest_instant, updated = :updated,"
+    " appended = appended + :added"
     f" WHERE {OWNED} AND key = :key"
 )
 

@@ -57,7 +57,7 @@ async def _lock_found(unit: Unit, keys: Values, operation: str) -> _Locked:
     return thread
 
 
-async def _touch(unit: Unit, keys: Values, thread: _Locked) -> None:
+async def _touch(unit: Unit, keys: Values, thread: _Locked, *, added: int = 0) -> None:
     updated = thread.now if thread.updated < thread.now - COARSE else thread.updated
     await unit.fetch(
         statements.TOUCH_THREAD,
@@ -67,6 +67,7 @@ async def _touch(unit: Unit, keys: Values, thread: _Locked) -> None:
             "last_position": thread.last_position,
             "latest_instant": thread.latest_instant,
             "updated": updated,
+            "added": added,
         },
     )
 
@@ -104,7 +105,7 @@ async def _add_items(
     new = [item for item in items if item.id not in stored]
     drawn, thread = await _draw(unit, keys, thread, new, at)
     await _insert(unit, keys, thread.key, new, drawn)
-    await _touch(unit, keys, _with_instants(thread, [*new, *again]))
+    await _touch(unit, keys, _with_instants(thread, [*new, *again]), added=len(new))
     written = {
         item.id: Written(position, item.created_at, item.instant) for item, position in zip(new, drawn, strict=True)
     }
@@ -125,7 +126,7 @@ async def _save_item(unit: Unit, keys: Values, item: NewItem, *, loaded: bool) -
     else:
         (position,), thread = await _draw(unit, keys, thread, [item], None)
         await _insert(unit, keys, thread.key, [item], [position])
-    await _touch(unit, keys, _with_instants(thread, [item]))
+    await _touch(unit, keys, _with_instants(thread, [item]), added=0 if item.id in stored else 1)
     return Written(position, item.created_at, item.instant)
 
 

@@ -198,6 +198,7 @@ def _threads(name: str, metadata: MetaData) -> Table:
         Column("last_position", BigInteger, nullable=False),
         Column("latest_instant", BigInteger, nullable=False),
         Column("deleted", BigInteger),
+        Column("appended", BigInteger),
         PrimaryKeyConstraint("tenant", "user_id", "key"),
     )
     live: dict[str, Any] = {"sqlite_where": text("deleted IS NULL"), "postgresql_where": text("deleted IS NULL")}

@@ -14,6 +14,7 @@ from chatstore import NotFoundError, UserStore, open_store
 from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
 from chatstore.stores.sql import SQLStore
+from chatstore.wrappers.observed import ObservedStore
 
 SHORT, LONG = 100, 100_000
 
@@ -85,7 +86,8 @@ async def test_a_long_thread_is_gone_at_once_and_its_items_soon(ann: UserStore) 
         await ann.load_thread("long")
     await ann.create_thread(id="long", title="again")
     assert (await ann.load_thread_items("long")).data == []
-    store = ann._store
+    assert isinstance(ann._store, ObservedStore)
+    store = ann._store.wrapped
     assert isinstance(store, SQLStore)
     assert store._sweeping is not None
     await store._sweeping
