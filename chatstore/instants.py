@@ -10,6 +10,7 @@ from chatstore.errors import InvalidInputError
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LONGEST_IN_UTC = len("2026-01-01T00:00:00.000000+00:00")
 
 
 def now_microseconds() -> int:
@@ -46,14 +47,13 @@ def to_text(moment: datetime) -> str:
 def from_text(text: str, instant: int) -> datetime:
     """Return the time that :func:`to_text` wrote, naive or aware as it was.
 
-    The text of a naive time in the hour that is repeated in autumn does not say which of the two it is: the
-    ``instant`` stored beside it does.
+    The text of a naive time in the hour that is repeated in autumn does not say which of the two it is, and Python
+    reads an offset below a second as none: the ``instant`` stored beside it tells.
     """
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None and to_microseconds(moment) != instant:
-        second = moment.replace(fold=1)
-        return second if to_microseconds(second) == instant else moment
-    if moment.tzinfo is UTC and not text.endswith("+00:00"):  # Python reads an offset below a second as none
+    if moment.tzinfo is None:
+        return _in_its_hour(moment, instant)
+    if moment.tzinfo is UTC and len(text) > _LONGEST_IN_UTC:
         return moment.replace(tzinfo=timezone(to_microseconds(moment) * _MICROSECOND - instant * _MICROSECOND))
     return moment
 
@@ -75,6 +75,13 @@ def to_microseconds(moment: datetime) -> int:
 def from_microseconds(microseconds: int) -> datetime:
     """Return the instant as an aware time in UTC."""
     return _EPOCH_UTC + microseconds * _MICROSECOND
+
+
+def _in_its_hour(naive: datetime, instant: int) -> datetime:
+    if to_microseconds(naive) == instant:
+        return naive
+    second = naive.replace(fold=1)
+    return second if to_microseconds(second) == instant else naive
 
 
 def _whole(span: timedelta) -> int:
