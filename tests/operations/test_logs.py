@@ -160,13 +160,12 @@ async def test_the_tries_of_writes_that_were_sent_together_are_each_callers(
 ) -> None:
     async with open_store(postgresql_url) as store:
         ann = store.for_user("ann")
-        await ann.create_thread(id="t")
-        await ann.add_thread_item("t", note("warm"))
+        for id in map(str, range(8)):
+            await ann.create_thread(id=id)
         await records.all()
         with hooked([(asyncpg.Connection, "fetch")]) as hook:
-            hook.fail(1, ConnectionResetError)
-            await asyncio.gather(*(ann.add_thread_item("t", note(str(number))) for number in range(8)))
+            hook.fail(1, ConnectionResetError, times=2)
+            await asyncio.gather(*(ann.add_thread_item(id, note("a")) for id in map(str, range(8))))
         told = [record for record in await records.all() if record.levelno == logging.DEBUG]
     attempts = sorted(field(record, "attempts") for record in told)
-    assert attempts[-4:] == [2, 2, 2, 2]
-    assert set(attempts) <= {1, 2}
+    assert min(attempts[-4:]) > 1
