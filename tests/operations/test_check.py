@@ -141,6 +141,19 @@ async def test_a_schema_that_is_set_back_under_an_open_store_is_not_ready(databa
         assert "older than" in wrong(await store.check())
 
 
+async def test_a_version_table_that_is_empty_is_not_ready(database: str) -> None:
+    async with open_store(database) as store:
+        await execute(database, "DELETE FROM chatstore_version")
+        assert "the tables are missing" in wrong(await store.check())
+
+
+async def test_a_row_that_was_written_and_cannot_be_read_is_not_ready(sqlite_url: str) -> None:
+    lose = "CREATE TRIGGER lose AFTER INSERT ON chatstore_probes BEGIN DELETE FROM chatstore_probes; END"
+    await execute(sqlite_url, lose)
+    async with open_store(sqlite_url) as store:
+        assert "cannot be read" in wrong(await store.check())
+
+
 async def test_a_newer_schema_is_not_ready_for_a_store_that_is_opened_now(database: str) -> None:
     await execute(database, "UPDATE chatstore_version SET version_num = '9999'")
     store = open_store(database)
