@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from chatstore.errors import ChatStoreError, ConflictError, InvalidInputError, NotFoundError, NotSupportedError
@@ -24,7 +23,6 @@ _ANSWERS = (NotFoundError, ConflictError, InvalidInputError, NotSupportedError)
 """Errors that tell a caller about the call; the store has not failed."""
 
 
-@dataclass(eq=False, slots=True)
 class Call:
     """A call under way: what it is, whose, what it is part of, and what has come of it so far.
 
@@ -33,19 +31,22 @@ class Call:
     is the store's fault, ``problem`` what the last try failed of. ``span`` and ``outer`` belong to the telemetry.
     """
 
-    operation: str
-    kind: Kind
-    system: str
-    owner: str | None = None
-    parent: Call | None = None
-    began_at: int = field(default_factory=time.time_ns)
-    seconds: float = 0.0
-    attempts: int = 1
-    error: str | None = None
-    failed: bool = False
-    problem: str | None = None
-    span: Any = None
-    outer: Any = None
+    def __init__(
+        self, operation: str, kind: Kind, system: str, owner: str | None = None, parent: Call | None = None
+    ) -> None:
+        self.operation: str = operation
+        self.kind: Kind = kind
+        self.system: str = system
+        self.owner: str | None = owner
+        self.parent: Call | None = parent
+        self.began_at: int = time.time_ns()
+        self.seconds: float = 0.0
+        self.attempts: int = 1
+        self.error: str | None = None
+        self.failed: bool = False
+        self.problem: str | None = None
+        self.span: Any = None
+        self.outer: Any = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
