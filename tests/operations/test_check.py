@@ -257,12 +257,6 @@ async def test_a_server_that_is_away_is_named_within_the_deadline_and_well_again
         await until_ready(store)
 
 
-async def test_a_server_that_was_never_there_is_named() -> None:
-    store = open_store("postgresql://user@127.0.0.1:1/db")
-    assert "the server cannot be reached; no answer within 1 s" in wrong(await store.check(within=SOON))
-    await store.aclose()
-
-
 async def test_a_black_hole_is_bounded_by_the_deadline(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "COMMAND_TIMEOUT", 2.0)
     async with Proxy.before(postgresql_url) as proxy, open_store(proxy.url(postgresql_url)) as store:
@@ -283,6 +277,12 @@ async def test_a_blob_store_that_is_away_is_named(sqlite_url: str, start_server:
     assert "bucket" in wrong(await store.check(), "blobs")
     server.kill()
     assert wrong(await store.check(within=SOON), "blobs")
+    await store.aclose()
+
+
+async def test_a_server_that_was_never_there_is_named() -> None:
+    store = open_store("postgresql://user@127.0.0.1:1/db")
+    assert "the server cannot be reached; no answer within 1 s" in wrong(await store.check(within=SOON))
     await store.aclose()
 
 
