@@ -283,6 +283,12 @@ async def test_a_blob_store_that_is_away_is_named(sqlite_url: str, start_server:
     await store.aclose()
 
 
+async def test_a_server_that_was_never_there_is_named() -> None:
+    store = open_store("postgresql://user@127.0.0.1:1/db")
+    assert "the server cannot be reached; no answer within 1 s" in wrong(await store.check(within=SOON))
+    await store.aclose()
+
+
 async def test_many_processes_that_check_at_once_do_not_meet(database: str) -> None:
     stores = [open_store(database, blobs="sql") for _ in range(6)]
     answers = await asyncio.gather(*(store.check(within=timedelta(seconds=20)) for store in stores for _ in range(5)))
