@@ -45,8 +45,16 @@ class Call:
         self.error: str | None = None
         self.failed: bool = False
         self.problem: str | None = None
+        self.waited_for_by: list[Call] = []
         self.span: Any = None
         self.outer: Any = None
+
+    def fail_of(self, problem: str) -> None:
+        """Note what a try failed of, also for the calls that this one is part of."""
+        call: Call | None = self
+        while call is not None:
+            call.problem = problem
+            call = call.parent
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -111,15 +119,21 @@ def listens() -> bool:
 def retried(operation: str, error: BaseException, meaning: ChatStoreError, attempt: int) -> None:
     """Tell of a try that failed and is followed by another one."""
     for call in running():
-        call.attempts += 1
-        whole: Call | None = call
-        while whole is not None:
-            whole.problem = str(meaning)
-            whole = whole.parent
+        for one in (call, *call.waited_for_by):
+            one.attempts += 1
+            one.fail_of(str(meaning))
     logs.retried(operation, str(meaning), attempt)
     listener = telemetry.current()
     if listener is not None:
         telemetry.outlet.put(listener.retried, operation, type(error).__qualname__)
+
+
+def wait_for(other: Call) -> None:
+    """Let the tries of ``other`` from now on be those of the calls that the code is part of, too."""
+    for call in running():
+        other.waited_for_by.append(call)
+        if other.problem is not None:
+            call.fail_of(other.problem)
 
 
 def waited(seconds: float) -> None:
