@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from everything import ANN, OPERATIONS, SECRET, note, opened
 
-from chatstore import BlobStore, ChatStoreError, Item, NotFoundError, StorageFullError, UserStore, open_store
+from chatstore import BlobStore, ChatStoreError, Deadlines, Item, NotFoundError, StorageFullError, UserStore, open_store
 from chatstore.observing import logs
 from chatstore.observing.outlets import Outlet
 from chatstore.sql import stepwise
@@ -127,7 +127,8 @@ async def test_a_try_that_is_followed_by_another_is_a_warning_and_counted_in_the
 
 
 async def test_an_error_while_connecting_does_not_log_the_password(records: Records) -> None:
-    store = open_store(f"postgresql://u:{SECRET}password@127.0.0.1:1/db")
+    quick = Deadlines(pool=1, connect=1, command=1)
+    store = open_store(f"postgresql://u:{SECRET}password@127.0.0.1:1/db", deadlines=quick)
     readiness = await store.check()
     await store.aclose()
     assert not readiness.ok
