@@ -76,3 +76,4 @@ def _check_seconds(name: str, seconds: object, *, optional: bool) -> None:
 
 
 USUAL = Deadlines()
+"""What counts where nothing is said."""

@@ -58,6 +58,7 @@ class Database:
         self._owned = owned
         self._place = place
         self._migrate = migrate
+        self._deadlines = deadlines
         self._dialect = dialect_of(engine.dialect)
         if schema is not None and not self._dialect.has_schemas:
             raise ConfigurationError(f"schema: {self._dialect.name} has none; choose a prefix instead")
@@ -155,7 +156,7 @@ class Database:
     async def _look(self) -> None:
         found, identity, self.has_remains = await self._read()
         if found != schema.HEAD and self._migrate == "auto" and not schema.is_newer(found):
-            await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables))
+            await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables, self._deadlines))
             found, identity, self.has_remains = await self._read()
         if self._migrate != "off":
             schema.check_revision(found, self.tables)

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _END_SECONDS = 0.5
 _LOCK_SECONDS = 5.0
+_MIGRATION_LOCK_SECONDS = 10.0
 
 Values = Mapping[str, Any]
 Row = Sequence[Any]
@@ -40,11 +41,13 @@ class Dialect(Protocol):
     """Whether a statement that nobody awaits any more is at an end, with its connection."""
     kept_on_any_engine: frozenset[str]
     """The deadlines that do not depend on how the engine was made."""
-    migration_start: tuple[str, ...]
-    """What opens a migration's transaction and holds back other processes that migrate."""
 
     def set_up(self, deadlines: Deadlines) -> tuple[str, ...]:
         """Return what every new connection is told."""
+        ...
+
+    def migration_start(self, deadlines: Deadlines) -> tuple[str, ...]:
+        """Return what opens a migration's transaction and holds back other processes that migrate."""
         ...
 
     def last_try(self, deadlines: Deadlines) -> float:
@@ -99,14 +102,18 @@ class PostgreSQL:
     has_schemas = True
     one_statement = True
     can_be_cut_off = True
-    kept_on_any_engine = frozenset({"total"})
-    migration_start: tuple[str, ...] = (
-        "SET LOCAL lock_timeout = '10s'",
-        "SELECT pg_advisory_xact_lock(hashtext('chatstore migrations'))",
-    )
+    kept_on_any_engine: frozenset[str] = frozenset({"total"})
 
     def set_up(self, deadlines: Deadlines) -> tuple[str, ...]:
         return ()
+
+    def migration_start(self, deadlines: Deadlines) -> tuple[str, ...]:
+        # The server's deadline comes before the client's: a lock that was refused is asked for again.
+        seconds = min(_MIGRATION_LOCK_SECONDS, deadlines.command / 2)
+        return (
+            f"SET LOCAL lock_timeout = {milliseconds(seconds)}",
+            "SELECT pg_advisory_xact_lock(hashtext('chatstore migrations'))",
+        )
 
     def last_try(self, deadlines: Deadlines) -> float:
         return deadlines.command
@@ -171,8 +178,7 @@ class SQLite:
     has_schemas = False
     one_statement = False
     can_be_cut_off = False
-    kept_on_any_engine = frozenset({"total", "lock"})
-    migration_start: tuple[str, ...] = ("BEGIN IMMEDIATE",)
+    kept_on_any_engine: frozenset[str] = frozenset({"total", "lock"})
 
     def set_up(self, deadlines: Deadlines) -> tuple[str, ...]:
         return (
@@ -181,6 +187,9 @@ class SQLite:
             "PRAGMA synchronous = FULL",
             "PRAGMA foreign_keys = ON",
         )
+
+    def migration_start(self, deadlines: Deadlines) -> tuple[str, ...]:
+        return ("BEGIN IMMEDIATE",)
 
     def last_try(self, deadlines: Deadlines) -> float:
         return deadlines.pool + _lock(deadlines)

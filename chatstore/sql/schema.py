@@ -15,6 +15,7 @@ from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateSchema
 
+from chatstore.deadlines import Deadlines
 from chatstore.errors import SchemaError
 from chatstore.sql.dialects import Dialect
 from chatstore.sql.engines import make_engine
@@ -67,12 +68,12 @@ def is_newer(found: str | None) -> bool:
     return found is not None and found > HEAD
 
 
-async def migrate(engine: AsyncEngine, dialect: Dialect, tables: Tables) -> None:
+async def migrate(engine: AsyncEngine, dialect: Dialect, tables: Tables, deadlines: Deadlines) -> None:
     """Bring the schema to the newest revision; safe when several processes start at once."""
     script = await asyncio.to_thread(_load_script)
 
     def upgrade(connection: Connection) -> None:
-        for sql in dialect.migration_start:
+        for sql in dialect.migration_start(deadlines):
             connection.exec_driver_sql(sql)
         schema = tables.metadata.schema
         if schema is not None and not inspect(connection).has_schema(schema):

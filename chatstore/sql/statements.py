@@ -150,9 +150,12 @@ DELETE_ITEMS = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND i
 
 DELETE_ITEMS_AFTER = f"DELETE FROM {{items}} WHERE {OWNED} AND thread_key = :key AND position > :position RETURNING id"
 
-COUNT_ITEMS = (
-    f"SELECT count(*) FROM (SELECT 1 FROM {{items}} WHERE {OWNED} AND thread_key = :key LIMIT :limit) AS some_items"
+IS_LONG = (
+    "SELECT CASE WHEN appended <= :limit THEN false ELSE (SELECT count(*) > :limit FROM (SELECT 1 FROM {items}"
+    f" WHERE {OWNED} AND thread_key = :key LIMIT :limit + 1) AS some_items) END"
+    f" FROM {{threads}} WHERE {OWNED} AND key = :key"
 )
+"""Whether a thread has more items than ``limit``; they are counted only where it may."""
 
 DELETE_THREAD = f"DELETE FROM {{threads}} WHERE {OWNED} AND key = :key"
 

@@ -157,9 +157,8 @@ async def delete_thread(unit: Unit, keys: Values, limit: int) -> bool:
     thread = await _lock(unit, keys)
     if thread is None:
         return False
-    values = {**keys, "key": thread.key, "limit": limit + 1}
-    ((count,),) = await unit.fetch(statements.COUNT_ITEMS, values)
-    is_long = count > limit
+    values = {**keys, "key": thread.key, "limit": limit}
+    ((is_long,),) = await unit.fetch(statements.IS_LONG, values)
     await files.delete_of_thread(unit, keys, thread.key)
     await unit.fetch(statements.HIDE_THREAD if is_long else statements.DELETE_THREAD, values)
     return bool(is_long)

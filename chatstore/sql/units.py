@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from chatstore.errors import ClosedError, UnavailableError
 from chatstore.observing.calls import Call, run_for, running
-from chatstore.shielding import ended
+from chatstore.shielding import Answer, unscoped
 from chatstore.sql.connections import Connections, Unit, Work
 from chatstore.sql.dialects import Dialect
 from chatstore.sql.failures import Failure, failure_of
@@ -251,8 +251,6 @@ class Units:
         A unit that was left early still gets its connection, so that callers with short deadlines do not throw
         away one connection each, and then does nothing.
         """
-        task = asyncio.ensure_future(unit)
-        self.watch(task)
 
         def leaves() -> bool:
             if start is None or start.begun:
@@ -260,10 +258,22 @@ class Units:
             start.abandoned = True
             return True
 
-        await ended(task, leaves)
-        if task.cancelled():
-            raise closed()
-        return task.result()
+        async def answered() -> None:
+            try:
+                answer.give(await unit)
+            except Exception as error:
+                answer.fail(error)
+
+        def cut_short(task: asyncio.Task[None]) -> None:
+            if not answer.done():
+                unit.close()
+                answer.fail(closed())
+
+        answer: Answer[T] = Answer(leaves)
+        task = asyncio.ensure_future(answered())
+        task.add_done_callback(cut_short)
+        self.watch(task)
+        return await unscoped(answer)
 
 
 class BoundUnits:

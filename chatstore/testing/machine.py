@@ -4,12 +4,14 @@
 
     class MyMachine(StoreMachine):
         def open_store(self):
-            return MyStore()
+            return MyStore("path/to/data")
+
+        reopen_store = open_store  # where the data is kept
 
     TestMyStoreAtRandom = MyMachine.TestCase
 
-Hypothesis draws calls, blocks and cancellations of two users, performs each on both stores, and finds the
-shortest history after which an answer or the content differs. How long it looks is set as for any other state
+Hypothesis draws calls, blocks, cancellations and reopenings of two users, performs each on both stores, and finds
+the shortest history after which an answer or the content differs. How long it looks is set as for any other state
 machine: ``TestMyStoreAtRandom.settings = settings(max_examples=200, stateful_step_count=50)``.
 """
 
@@ -17,21 +19,42 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
+import anyio
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chatstore.ids import new_id
 from chatstore.protocols import Store
 from chatstore.stores.memory import MemoryStore
 from chatstore.testing.factories import NOON, message
-from chatstore.testing.operations import ITEMS, THREADS, USERS, Operation, Side, additions, observe, operations, perform
+from chatstore.testing.operations import (
+    ITEMS,
+    READS,
+    THREADS,
+    USERS,
+    Operation,
+    Side,
+    observe,
+    operations,
+    perform,
+    traces,
+    writes,
+)
 
 _PLACINGS = 8
 """Items that a history places in one thread: a spot takes at least as many before its numbers are used up."""
+
+
+Way: TypeAlias = Literal["task", "scope"]
+"""A task's own ``cancel``, or an anyio scope around the call."""
+
+_turns = st.sampled_from([0, 1, 2, 4, 8, 16, 64])
+_ways = st.sampled_from(["task", "scope"])
 
 
 class _RollBack(Exception):
@@ -49,8 +72,13 @@ class StoreMachine(RuleBasedStateMachine):
         """Return the store under test; it is entered with ``async with``."""
         raise NotImplementedError
 
+    def reopen_store(self) -> Store | None:
+        """Return a store on the data of the one that was closed, or ``None`` where nothing is kept, as by default."""
+        return None
+
     def __init__(self) -> None:
         super().__init__()
+        self._written = True
         self._runner = asyncio.Runner()
         self._placings: Counter[tuple[str, str]] = Counter()
         tenant = new_id("tenant")
@@ -73,11 +101,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(operation=operations)
     def do(self, operation: Operation) -> None:
         """Make one call."""
+        self._written = self._written or operation.verb not in READS
         self._run(self._compare([self._bounded(operation)], self._reference, self._tested))
 
     @rule(done=st.lists(operations, min_size=1, max_size=4), commits=st.booleans())
     def transact(self, done: list[Operation], commits: bool) -> None:
         """Make some calls in a block that commits or rolls back."""
+        self._written = True
         self._run(self._in_blocks([self._bounded(one) for one in done], commits, self._reference, self._tested))
 
     @rule(
@@ -90,13 +120,35 @@ class StoreMachine(RuleBasedStateMachine):
         self, before: list[Operation], nested: list[Operation], after: list[Operation], commits: tuple[bool, bool]
     ) -> None:
         """Make some calls in a block within a block; each of the two commits or rolls back."""
+        self._written = True
         before, nested, after = ([self._bounded(one) for one in part] for part in (before, nested, after))
         self._run(self._nested(before, nested, after, commits))
 
-    @rule(operation=additions, turns=st.sampled_from([0, 1, 2, 4, 8, 16, 64]))
-    def cancel(self, operation: Operation, turns: int) -> None:
+    @rule(done=st.lists(operations, min_size=1, max_size=4))
+    def run(self, done: list[Operation]) -> None:
+        """Make some calls by ``run``, which the store may repeat."""
+        self._written = True
+        done = [self._bounded(one) for one in done]
+        assert self._run(_by_run(done, self._tested)) == self._run(_by_run(done, self._reference))
+
+    @rule(operation=writes, turns=_turns, way=_ways)
+    def cancel(self, operation: Operation, turns: int, way: Way) -> None:
         """Cancel a write after some turns of the event loop: it happened or it did not."""
-        self._run(self._cancelled(operation, turns))
+        self._written = True
+        self._run(self._cancelled(partial(perform, operation), turns, way))
+
+    @rule(done=st.lists(writes, min_size=1, max_size=3), turns=_turns, way=_ways)
+    def cancel_block(self, done: list[Operation], turns: int, way: Way) -> None:
+        """Cancel a block of writes: all of it happened, or nothing."""
+        self._written = True
+        self._run(self._cancelled(partial(_in_block, done), turns, way))
+
+    @precondition(lambda self: type(self).reopen_store is not StoreMachine.reopen_store)
+    @rule()
+    def reopen(self) -> None:
+        """Close the store under test and go on with another one on the same data, cursors and loaded models too."""
+        self._written = True
+        self._run(self._reopened())
 
     @invariant()
     def everything_is_equal(self) -> None:
@@ -105,7 +157,9 @@ class StoreMachine(RuleBasedStateMachine):
         async def compare() -> None:
             assert await observe(self._tested) == await observe(self._reference)
 
-        self._run(compare())
+        if self._written:
+            self._run(compare())
+        self._written = False
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
@@ -154,13 +208,50 @@ class StoreMachine(RuleBasedStateMachine):
         except _RollBack:
             pass
 
-    async def _cancelled(self, operation: Operation, turns: int) -> None:
-        task = asyncio.ensure_future(perform(operation, self._tested))
-        for _ in range(turns):
-            await asyncio.sleep(0)
+    async def _reopened(self) -> None:
+        await self._tested.store.aclose()
+        store = self.reopen_store()
+        assert store is not None, "reopen_store() returned nothing"
+        self._tested.store = await store.__aenter__()
+
+    async def _cancelled(self, work: Callable[[Side], Awaitable[Any]], turns: int, way: Way) -> None:
+        before = await traces(self._tested)
+        answers = await _cut_off(partial(work, self._tested), turns, way)
+        if answers:
+            assert answers == [await work(self._reference)]
+        elif await traces(self._tested) != before:
+            await work(self._reference)
+
+
+async def _in_block(done: list[Operation], side: Side) -> list[Any]:
+    async with side.store.transaction() as inner:
+        return [await perform(operation, side.within(inner)) for operation in done]
+
+
+async def _by_run(done: list[Operation], side: Side) -> list[Any]:
+    async def work(inner: Store) -> list[Any]:
+        return [await perform(operation, side.within(inner)) for operation in done]
+
+    return await side.store.run(work)
+
+
+async def _cut_off(work: Callable[[], Awaitable[Any]], turns: int, way: Way) -> list[Any]:
+    """Cancel ``work`` after some turns of the event loop, and return its answer in a list, if there was one."""
+    scope = anyio.CancelScope()
+    answers: list[Any] = []
+
+    async def within() -> None:
+        with scope:
+            answers.append(await work())
+
+    task = asyncio.ensure_future(within())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if way == "task":
         task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            assert task.result() == await perform(operation, self._reference), operation.verb
-        elif await observe(self._tested) != await observe(self._reference):
-            await perform(operation, self._reference)
+    else:
+        scope.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+    return answers

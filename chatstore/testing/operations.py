@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from chatstore.errors import ChatStoreError
 from chatstore.models import Attachment, Item, Page, Thread, ThreadStatus
 from chatstore.owners import Owner
-from chatstore.protocols import Store
+from chatstore.protocols import FileRecord, Limits, Store
 from chatstore.testing.factories import NOON, json_objects, minutes
-from chatstore.testing.suites.reading import all_items, all_threads, attachment_pages, exactly, thread_pages
+from chatstore.testing.suites.reading import all_items, all_threads, attachment_pages, exactly, snapshot, thread_pages
 
 USERS = ["ann", "Ann"]
 THREADS = ["t", "t%"]
 ITEMS = ["1", "2", "3", "\u00e9"]
 FILES = ["f", "g"]
+KEYS = ["k", "l"]
 MOMENTS = [NOON, minutes(1), minutes(2), minutes(1).astimezone(timezone(timedelta(hours=2)))]
 """Few of each, so that they meet again; the last two times are one instant in two offsets."""
 
@@ -50,6 +51,12 @@ class Side:
         """Return the owner that ``user`` is on this side."""
         return Owner(user, self.tenant)
 
+    def key(self, user: str, name: str) -> str:
+        """Return the key of a user's bytes, which no other history has."""
+        return f"{self.tenant}/{USERS.index(user)}/{name}"
+
+
+_DAY = timedelta(days=1)
 
 Performed: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -164,6 +171,31 @@ async def _save_loaded_file(side: Side, owner: Owner, id: str, changes: dict[str
     return await side.store.save_attachment(one.model_copy(update=changes), owner=owner)
 
 
+async def _page_of_files(side: Side, owner: Owner, thread_id: str, limit: int) -> list[Page[Attachment]]:
+    return await attachment_pages(side.store, thread_id, owner, limit=limit)
+
+
+async def _begin_upload(side: Side, owner: Owner, key: str, size: int | None, limits: Limits, **given: Any) -> Any:
+    return await side.store.begin_upload(
+        Attachment(**given), owner=owner, key=side.key(owner.user, key), size=size, expires_in=_DAY, limits=limits
+    )
+
+
+async def _finish_upload(side: Side, owner: Owner, id: str, key: str, size: int, limits: Limits) -> Attachment:
+    place = side.key(owner.user, key)
+    return await side.store.finish_upload(
+        id, owner=owner, key=place, size=size, sha256=f"{size:064x}", sniffed=None, limits=limits
+    )
+
+
+async def _copy_file(side: Side, owner: Owner, id: str, to: str, thread_id: str, limits: Limits) -> Attachment:
+    return await side.store.copy_attachment(id, thread_id=thread_id, owner=owner, id=to, limits=limits)
+
+
+async def _queue_deletion(side: Side, owner: Owner, key: str) -> None:
+    await side.store.queue_deletion(side.key(owner.user, key), owner=owner)
+
+
 async def _delete_file(side: Side, owner: Owner, id: str) -> None:
     await side.store.delete_attachment(id, owner=owner)
 
@@ -191,6 +223,11 @@ VERBS: dict[str, Performed] = {
     "load_files": _load_files,
     "save_loaded_file": _save_loaded_file,
     "delete_file": _delete_file,
+    "page_of_files": _page_of_files,
+    "begin_upload": _begin_upload,
+    "finish_upload": _finish_upload,
+    "copy_file": _copy_file,
+    "queue_deletion": _queue_deletion,
 }
 
 
@@ -214,7 +251,16 @@ async def observe(side: Side) -> dict[str, Any]:
             assert positions == sorted(set(positions)), "a thread's positions must strictly increase"
             files = [one for page in await attachment_pages(side.store, thread.id, owner) for one in page.data]
             seen[f"{user} {thread.id}"] = [comparable(thread), comparable(items), comparable(files)]
+        seen[user] = comparable(await side.store.load_files(FILES, owner=owner))
+    keys = [side.key(user, name) for user in USERS for name in KEYS]
+    seen["keys"] = sorted(await side.store.known_keys(keys))
     return seen
+
+
+async def traces(side: Side) -> Any:
+    """Return what shows that anything was written, also where the same was deleted and made again."""
+    written = [await snapshot(side.store, side.owner(user)) for user in USERS]
+    return written, await observe(side)
 
 
 def comparable(value: Any) -> Any:
@@ -223,6 +269,8 @@ def comparable(value: Any) -> Any:
         return [comparable(one) for one in value]
     if isinstance(value, Page):
         return (comparable(value.data), value.has_more)
+    if isinstance(value, FileRecord):
+        return (comparable(value.attachment), value.key, value.declared_size, value.sniffed)
     if isinstance(value, Thread | Item | Attachment):
         *values, created_at = exactly(value)
         return (*values, created_at if created_at in _GIVEN else "made by the store")
@@ -234,6 +282,11 @@ _GIVEN = {moment.isoformat() for moment in MOMENTS}
 
 def _operation(verb: str, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Operation]:
     return st.builds(Operation, st.just(verb), st.sampled_from(USERS), st.fixed_dictionaries(given))
+
+
+def _one_of(*strategies: st.SearchStrategy[Operation]) -> st.SearchStrategy[Operation]:
+    """Return a strategy as ``st.one_of`` does, which does not describe itself by all of them."""
+    return st.integers(0, len(strategies) - 1).flatmap(strategies.__getitem__)
 
 
 _small_objects = st.sampled_from([{}, {"a": 1}, {"a": True}, {"a": [1.5, "x"]}])
@@ -260,47 +313,70 @@ _file_changes = st.fixed_dictionaries(
     {}, optional={"name": st.just("new"), "metadata": _small_objects, "thread_id": _thread_ids}
 )
 
-additions: st.SearchStrategy[Operation] = st.one_of(
+_limits_of_owner = st.sampled_from([Limits(), Limits(owner_files=1), Limits(owner_bytes=10)])
+_keys = st.sampled_from(KEYS)
+_sizes = st.sampled_from([0, 3, 8])
+_new_files: dict[str, Any] = {
+    "id": _file_ids,
+    "name": st.sampled_from(["cat.png", "dog.png"]),
+    "mime_type": st.just("image/png"),
+    "thread_id": st.none() | _thread_ids,
+    "metadata": _small_objects,
+    "created_at": _moments,
+}
+
+additions: st.SearchStrategy[Operation] = _one_of(
     _operation("add_item", thread_id=_thread_ids, item=_items),
     _operation("add_items", thread_id=_thread_ids, items=st.lists(_items, max_size=4)),
     _operation("delete_items", thread_id=_thread_ids, ids=st.lists(_item_ids, max_size=3)),
 )
-"""Writes whose effect shows in ``observe``, so that one can tell afterwards whether they happened."""
+"""Writes of items."""
 
-operations: st.SearchStrategy[Operation] = st.one_of(
+uploads: st.SearchStrategy[Operation] = _one_of(
+    _operation("begin_upload", key=_keys, size=st.none() | _sizes, limits=_limits_of_owner, **_new_files),
+    _operation("finish_upload", id=_file_ids, key=_keys, size=_sizes, limits=_limits_of_owner),
+    _operation("copy_file", id=_file_ids, to=_file_ids, thread_id=_thread_ids, limits=_limits_of_owner),
+    _operation("delete_file", id=_file_ids),
+    _operation("queue_deletion", key=_keys),
+)
+"""Writes of attachments' records that belong to an upload."""
+
+writes: st.SearchStrategy[Operation] = _one_of(
     additions,
     additions,
+    uploads,
     _operation("create_thread", id=_thread_ids, title=_titles, metadata=_small_objects, created_at=_moments),
     _operation("create_thread", id=_thread_ids, created_at=_moments),
     _operation(
         "save_thread", id=_thread_ids, title=_titles, status=_statuses, metadata=_small_objects, created_at=_moments
     ),
+    _operation("delete_thread", id=_thread_ids),
+    _operation("save_item", thread_id=_thread_ids, item=_items),
+    _operation("delete_after", thread_id=_thread_ids, after=_item_ids),
+    _operation("save_file", state=st.sampled_from(["pending", "ready"]), **_new_files),
+)
+"""Writes whose effect shows in ``traces``, so that one can tell afterwards whether they happened."""
+
+operations: st.SearchStrategy[Operation] = _one_of(
+    writes,
+    writes,
     _operation("load_thread", id=_thread_ids),
     _operation("save_loaded_thread", id=_thread_ids, changes=_thread_changes),
     _operation("update_thread", id=_thread_ids, changes=_thread_changes, against_loaded=st.booleans()),
-    _operation("delete_thread", id=_thread_ids),
     _operation("page_of_threads", order=_orders, limit=_limits, goes_on=st.booleans()),
     _operation("walk_threads", order=_orders, limit=_limits),
     _operation("active_threads", order=_orders),
     _operation("add_item", thread_id=_thread_ids, item=_items, at=_moments),
     _operation("load_item", thread_id=_thread_ids, id=_item_ids),
-    _operation("save_item", thread_id=_thread_ids, item=_items),
     _operation("save_loaded_item", thread_id=_thread_ids, id=_item_ids, changes=_item_changes),
-    _operation("delete_after", thread_id=_thread_ids, after=_item_ids),
     _operation("page_of_items", thread_id=_thread_ids, order=_orders, limit=_limits, goes_on=st.booleans()),
     _operation("iterate", thread_id=_thread_ids, order=_orders, page_size=_limits),
-    _operation(
-        "save_file",
-        id=_file_ids,
-        name=st.sampled_from(["cat.png", "dog.png"]),
-        mime_type=st.just("image/png"),
-        state=st.sampled_from(["pending", "ready"]),
-        thread_id=st.none() | _thread_ids,
-        metadata=_small_objects,
-        created_at=_moments,
-    ),
     _operation("load_files", ids=st.lists(_file_ids, min_size=1, max_size=3)),
+    _operation("page_of_files", thread_id=_thread_ids, limit=_limits),
     _operation("save_loaded_file", id=_file_ids, changes=_file_changes),
-    _operation("delete_file", id=_file_ids),
 )
 """Every kind of call."""
+
+READS = {"load_thread", "page_of_threads", "walk_threads", "active_threads", "load_item", "page_of_items", "iterate"}
+READS |= {"load_files", "page_of_files"}
+"""The verbs that change nothing."""

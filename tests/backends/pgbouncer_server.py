@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before a PostgreSQL server, where the machine has one."""
+"""PgBouncer before a PostgreSQL server, where the machine has one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,20 @@ def _find() -> str | None:
 
 
 class PgBouncer(Server):
-    """Gives few connections of a server to many clients, a transaction at a time; ``ignored`` parameters it drops."""
+    """Gives few connections of a server to many clients, each for a transaction or, in that mode, for a session.
+
+    It drops parameters that are ``ignored``, and refuses others that it does not know.
+    """
 
     variable = "CHATSTORE_TEST_PGBOUNCER_URL"
 
-    def __init__(self, server: PostgreSQLServer, *, connections: int = 4, ignored: str = "") -> None:
+    def __init__(
+        self, server: PostgreSQLServer, *, connections: int = 4, mode: str = "transaction", ignored: str = ""
+    ) -> None:
         super().__init__(source="machine")
         self._server = server
         self._connections = connections
+        self._mode = mode
         self._ignored = ignored
 
     def url(self, database_url: str) -> str:
@@ -62,7 +68,7 @@ class PgBouncer(Server):
             "listen_port": self._port,
             "unix_socket_dir": "",
             "auth_type": "any",
-            "pool_mode": "transaction",
+            "pool_mode": self._mode,
             "default_pool_size": self._connections,
             "max_client_conn": 500,
             "ignore_startup_parameters": self._ignored,

@@ -45,7 +45,7 @@ async def fill(database: Database, thread_id: str, count: int) -> None:
         " SELECT tenant, user_id, key, 'item ' || n, n * 1024, 'note', '2026-01-01T00:00:00+00:00', n, 560, {payload}"
         " FROM {threads} CROSS JOIN numbers WHERE {threads}.id = :thread_id"
     )
-    touch = "UPDATE {threads} SET last_position = :count * 1024 WHERE id = :thread_id"
+    touch = "UPDATE {threads} SET last_position = :count * 1024, appended = :count WHERE id = :thread_id"
     values: dict[str, Any] = {"count": count, "thread_id": thread_id, "payload": json.dumps({"text": "x" * 540})}
 
     async def write(unit: Unit) -> None:

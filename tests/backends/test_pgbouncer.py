@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from pgbouncer_server import PgBouncer, has_pgbouncer
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatstore import ConfigurationError, Deadlines, Item, UserStore, open_store
 from chatstore.cli import main
@@ -142,6 +143,35 @@ async def test_without_the_option_the_error_names_it(pgbouncer: PgBouncer, postg
         await store.for_user("ann").load_threads()
     assert getattr(caught.value.__cause__, "sqlstate", None) == "08P01"
     await store.aclose()
+
+
+async def test_an_engine_of_ones_own_goes_through_it(pgbouncer: PgBouncer, postgresql_url: str) -> None:
+    engine = create_async_engine(
+        pgbouncer.url(postgresql_url).replace("postgresql:", "postgresql+asyncpg:"),
+        connect_args={
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: "",
+        },
+    )
+    async with open_store(engine) as store:
+        ann = store.for_user("ann")
+        await ann.create_thread(id="shared")
+        await asyncio.gather(*(converse(ann, caller) for caller in range(8)))
+        assert len((await ann.load_thread_items("shared", limit=100)).data) == 8 * ROUNDS
+    await engine.dispose()
+
+
+async def test_in_session_mode_it_is_a_server_like_any_other(
+    postgresql_server: PostgreSQLServer, postgresql_url: str, start_server: StartServer
+) -> None:
+    pgbouncer = start_server(PgBouncer(postgresql_server, connections=20, mode="session", ignored="plan_cache_mode"))
+    assert isinstance(pgbouncer, PgBouncer)
+    async with open_store(pgbouncer.url(postgresql_url), pool_size=8) as store:
+        ann = store.for_user("ann")
+        await ann.create_thread(id="shared")
+        await asyncio.gather(*(converse(ann, caller) for caller in range(8)))
+        assert len((await ann.load_thread_items("shared", limit=100)).data) == 8 * ROUNDS
 
 
 async def test_statements_that_were_mixed_up_name_the_option(

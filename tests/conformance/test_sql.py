@@ -9,12 +9,9 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from chatstore import open_store
 from chatstore.protocols import Store
-from chatstore.testing.machine import StoreMachine
 from chatstore.testing.servers import PostgreSQLServer
 from chatstore.testing.store_suite import StoreTests
 from chatstore.testing.suites.lifecycle import Reopen
@@ -75,32 +72,3 @@ async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("TRUNCATE chatstore_threads, chatstore_items, chatstore_attachments")
     await connection.close()
-
-
-HISTORIES = settings(max_examples=30, stateful_step_count=30, deadline=None)
-
-
-def test_sqlite_at_random(sqlite_url: str) -> None:
-    """One file for all histories: each has owners of its own."""
-
-    class Machine(StoreMachine):
-        def open_store(self) -> Store:
-            return open_store(sqlite_url).store
-
-    run_state_machine_as_test(Machine, settings=HISTORIES)
-
-
-def test_sqlite_in_memory_at_random() -> None:
-    class Machine(StoreMachine):
-        def open_store(self) -> Store:
-            return open_store("sqlite://").store
-
-    run_state_machine_as_test(Machine, settings=HISTORIES)
-
-
-def test_postgresql_at_random(url: str) -> None:
-    class Machine(StoreMachine):
-        def open_store(self) -> Store:
-            return open_store(url).store
-
-    run_state_machine_as_test(Machine, settings=HISTORIES)

@@ -356,3 +356,15 @@ async def test_appends_that_wait_for_others_end_within_their_own_total(postgresq
             lasted = await asyncio.gather(*map(append_after, (0.0, 0.5, 0.9, 1.1, 1.5, 1.9)))
         assert max(lasted) < SHORT.of_a_call + LEAVING
     assert (await ann.load_thread_items("t")).data == []
+
+
+async def test_a_migration_waits_for_another_process_longer_than_a_command_lasts(empty_postgresql_url: str) -> None:
+    store = open_store(empty_postgresql_url, deadlines=Deadlines(command=0.6))
+    lock = "SELECT pg_advisory_xact_lock(hashtext('chatstore migrations'))"
+    async with in_the_way(empty_postgresql_url, lock) as other:
+        using = asyncio.ensure_future(store.for_user("ann").create_thread(id="t"))
+        await asyncio.wait([using], timeout=1.5)
+        assert not using.done()
+        await other.execute("COMMIT")
+        assert (await using).id == "t"
+    await store.aclose()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from chatstore.errors import UnavailableError
 from chatstore.models import Item
@@ -30,6 +31,7 @@ from chatstore.testing.suites.reading import all_items
 OWNER = Owner("writer", "faults")
 
 Ended = Callable[[], bool]
+Migrate = Literal["auto", "check", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,11 @@ async def thread_values(store: Store, thread_id: str) -> Sequence[str]:
     return [item.data["value"] for item in await all_items(store, thread_id, OWNER)]
 
 
-async def _main(url: str, journal_path: Path, workload: Workload) -> None:
+async def _main(url: str, journal_path: Path, migrate: Migrate, workload: Workload) -> None:
     told_to_stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), told_to_stop.set)
     with Journal(journal_path) as journal:
-        async with open_store(url) as opened:
+        async with open_store(url, migrate=migrate) as opened:
             await workload.prepare(opened.store)
             os.write(sys.stdout.fileno(), b"ready\n")
             await workload.run(opened.store, journal, told_to_stop.is_set)
@@ -135,6 +137,7 @@ def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--reads", type=int, help="of each reader; without it they go on until the writers are done")
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between two reads of a reader")
     parser.add_argument("--room", default="room", help="what the threads' ids begin with")
+    parser.add_argument("--migrate", choices=get_args(Migrate), default="auto", help="as in open_store")
     parser.add_argument("--clock", type=float, default=0.0, help="seconds by which this process's clock is wrong")
     return parser.parse_args(arguments)
 
@@ -142,7 +145,7 @@ def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write and read as the arguments say, until the input is closed."""
     given = vars(_arguments(arguments))
-    place = given.pop("url"), given.pop("journal")
+    place = given.pop("url"), given.pop("journal"), given.pop("migrate")
     with WrongClock(given.pop("clock")):
         asyncio.run(_main(*place, Workload(**given)))
 
