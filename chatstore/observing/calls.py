@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from chatstore.errors import ChatStoreError, ConflictError, InvalidInputError, NotFoundError, NotSupportedError
@@ -24,7 +23,6 @@ _ANSWERS = (NotFoundError, ConflictError, InvalidInputError, NotSupportedError)
 """Errors that tell a caller about the call; the store has not failed."""
 
 
-@dataclass(eq=False, slots=True)
 class Call:
     """A call under way: what it is, whose, what it is part of, and what has come of it so far.
 
@@ -33,19 +31,30 @@ class Call:
     is the store's fault, ``problem`` what the last try failed of. ``span`` and ``outer`` belong to the telemetry.
     """
 
-    operation: str
-    kind: Kind
-    system: str
-    owner: str | None = None
-    parent: Call | None = None
-    began_at: int = field(default_factory=time.time_ns)
-    seconds: float = 0.0
-    attempts: int = 1
-    error: str | None = None
-    failed: bool = False
-    problem: str | None = None
-    span: Any = None
-    outer: Any = None
+    def __init__(
+        self, operation: str, kind: Kind, system: str, owner: str | None = None, parent: Call | None = None
+    ) -> None:
+        self.operation: str = operation
+        self.kind: Kind = kind
+        self.system: str = system
+        self.owner: str | None = owner
+        self.parent: Call | None = parent
+        self.began_at: int = time.time_ns()
+        self.seconds: float = 0.0
+        self.attempts: int = 1
+        self.error: str | None = None
+        self.failed: bool = False
+        self.problem: str | None = None
+        self.waited_for_by: list[Call] = []
+        self.span: Any = None
+        self.outer: Any = None
+
+    def fail_of(self, problem: str) -> None:
+        """Note what a try failed of, also for the calls that this one is part of."""
+        call: Call | None = self
+        while call is not None:
+            call.problem = problem
+            call = call.parent
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -110,15 +119,21 @@ def listens() -> bool:
 def retried(operation: str, error: BaseException, meaning: ChatStoreError, attempt: int) -> None:
     """Tell of a try that failed and is followed by another one."""
     for call in running():
-        call.attempts += 1
-        whole: Call | None = call
-        while whole is not None:
-            whole.problem = str(meaning)
-            whole = whole.parent
+        for one in (call, *call.waited_for_by):
+            one.attempts += 1
+            one.fail_of(str(meaning))
     logs.retried(operation, str(meaning), attempt)
     listener = telemetry.current()
     if listener is not None:
         telemetry.outlet.put(listener.retried, operation, type(error).__qualname__)
+
+
+def wait_for(other: Call) -> None:
+    """Let the tries of ``other`` from now on be those of the calls that the code is part of, too."""
+    for call in running():
+        other.waited_for_by.append(call)
+        if other.problem is not None:
+            call.fail_of(other.problem)
 
 
 def waited(seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Records of the logger ``chatstore``: DEBUG for each call that ended, WARNING for what no caller is told.
 
-What a call raises is its caller's to log. A record never holds content, an id, a URL or what an error says.
+What a call raises is its caller's to log. A record never holds content, an id, a URL, or what somebody else's error
+says.
 """
 
 from __future__ import annotations

@@ -65,6 +65,8 @@ class Outlet:
         self._starting = threading.Lock()
 
     def _start(self) -> None:
+        if self._thread is not None:  # started by another thread since
+            return
         thread = threading.Thread(target=self._work, name=f"chatstore-{self.name}", daemon=True)
         with suppress(RuntimeError):  # the process is ending, or may have no more threads
             thread.start()
@@ -80,7 +82,8 @@ class Outlet:
                 self.lost += 1
             if self.lost > 2 * self._told:  # ever more rarely: the telling may be what fails
                 self._told = self.lost
-                self._on_loss(self.name, self.lost)
+                with suppress(Exception):
+                    self._on_loss(self.name, self.lost)
 
     def _flush_at_exit(self) -> None:
         if self._thread is None:  # in a forked process, which has had nothing to tell

@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from chatstore.deadlines import Deadlines
 from chatstore.errors import ConfigurationError, SchemaError, UnavailableError
+from chatstore.observing.calls import Call, run_for, wait_for
 from chatstore.protocols import Capability
 from chatstore.shielding import ended
 from chatstore.sql import schema, statements
@@ -82,6 +83,8 @@ class Database:
         self.has_remains: bool = False
         """Whether items of deleted threads were there when connecting, as after a crash."""
         self._looking: asyncio.Task[None] | None = None
+        self._look_told = Call("connect", "database", self.system)
+        """Its tries, which are those of all who wait for it."""
 
     @property
     def system(self) -> str:
@@ -108,9 +111,13 @@ class Database:
             return
         if self._looking is None:
             # A context of its own: others wait for it too, and longer than the request that came first.
-            self._looking = asyncio.get_running_loop().create_task(self._look(), context=Context())
+            context = Context()
+            self._look_told = Call("connect", "database", self.system)
+            context.run(run_for, (self._look_told,))
+            self._looking = asyncio.get_running_loop().create_task(self._look(), context=context)
             self._looking.add_done_callback(self._looked)
             self.units.watch(self._looking)
+        wait_for(self._look_told)
         looking = self._looking
         await ended(looking, leaves=lambda: True)
         if looking.cancelled():

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from chatstore import ChatStore, Item, NotFoundError, Owner, UserStore, open_store
+from chatstore import BlobStore, ChatStore, Item, NotFoundError, Owner, UserStore, open_store
 
 SECRET = "Hush-"
 """What everything secret begins with: users, tenants, ids, titles, content, names, bytes, passwords, keys."""
@@ -24,7 +24,7 @@ def note(id: str) -> Item:
 
 
 @asynccontextmanager
-async def opened(url: str, blobs: str) -> AsyncIterator[ChatStore]:
+async def opened(url: str, blobs: str | BlobStore) -> AsyncIterator[ChatStore]:
     async with open_store(url, blobs=blobs, signing_keys=[KEY], public_url="https://chat.example.com/files") as store:
         yield store
 

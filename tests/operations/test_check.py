@@ -8,7 +8,8 @@ import os
 import shutil
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,19 @@ async def test_a_schema_that_is_set_back_under_an_open_store_is_not_ready(databa
         assert "older than" in wrong(await store.check())
 
 
+async def test_a_version_table_that_is_empty_is_not_ready(database: str) -> None:
+    async with open_store(database) as store:
+        await execute(database, "DELETE FROM chatstore_version")
+        assert "the tables are missing" in wrong(await store.check())
+
+
+async def test_a_row_that_was_written_and_cannot_be_read_is_not_ready(sqlite_url: str) -> None:
+    lose = "CREATE TRIGGER lose AFTER INSERT ON chatstore_probes BEGIN DELETE FROM chatstore_probes; END"
+    await execute(sqlite_url, lose)
+    async with open_store(sqlite_url) as store:
+        assert "cannot be read" in wrong(await store.check())
+
+
 async def test_a_newer_schema_is_not_ready_for_a_store_that_is_opened_now(database: str) -> None:
     await execute(database, "UPDATE chatstore_version SET version_num = '9999'")
     store = open_store(database)
@@ -182,21 +196,39 @@ async def test_a_read_only_file_is_not_ready(sqlite_url: str) -> None:
     await engine.dispose()
 
 
-async def test_a_full_disk_is_not_ready(sqlite_url: str) -> None:
+@contextmanager
+def disk() -> Iterator[Path]:
+    """A small disk, where one can be mounted."""
     try:
         with small_disk(2_000_000) as folder:
-            shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), folder / "chat.db")
-            async with open_store(f"sqlite:///{folder}/chat.db", blobs=f"file:{folder}/blobs") as store:
-                with suppress(OSError), (folder / "ballast").open("wb", buffering=0) as ballast:
-                    while True:
-                        ballast.write(b"x" * 512)
-                readiness = await store.check()
-                assert [part.ok for part in readiness.parts] == [False, False]
-                assert "full" in str(readiness.parts[0].message)
-                (folder / "ballast").unlink()
-                assert (await store.check()).ok
+            yield folder
     except DiskUnavailable as error:
         pytest.skip(f"no disk can be mounted: {error}")
+
+
+def fill(folder: Path) -> None:
+    with suppress(OSError), (folder / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x" * 512)
+
+
+async def test_a_full_disk_is_not_ready(sqlite_url: str) -> None:
+    with disk() as folder:
+        shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), folder / "chat.db")
+        async with open_store(f"sqlite:///{folder}/chat.db") as store:
+            fill(folder)
+            assert "full" in wrong(await store.check())
+            (folder / "ballast").unlink()
+            assert (await store.check()).ok
+
+
+async def test_a_full_disk_of_blobs_is_not_ready() -> None:
+    with disk() as folder:
+        async with open_store("memory://", blobs=f"file:{folder}/blobs") as store:
+            fill(folder)
+            assert "free space" in wrong(await store.check(), "blobs")
+            (folder / "ballast").unlink()
+            assert (await store.check()).ok
 
 
 async def test_a_folder_of_blobs_that_is_gone_is_not_ready(sqlite_url: str, tmp_path: Path) -> None:
@@ -248,6 +280,13 @@ async def test_a_blob_store_that_is_away_is_named(sqlite_url: str, start_server:
     assert "bucket" in wrong(await store.check(), "blobs")
     server.kill()
     assert wrong(await store.check(within=SOON), "blobs")
+    await store.aclose()
+
+
+async def test_a_server_that_was_never_there_is_named() -> None:
+    store = open_store("postgresql://user@127.0.0.1:1/db", deadlines=Deadlines(pool=1, connect=1, command=1))
+    for _ in range(2):  # the second waits for the first one's connecting
+        assert "the server cannot be reached; no answer within 1 s" in wrong(await store.check(within=SOON))
     await store.aclose()
 
 

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from chatstore import NotFoundError, open_store
+from chatstore import BlobStore, NotFoundError, open_store
 from chatstore.deadlines import POOL_SIZE
 from chatstore.observing import calls, telemetry
 from chatstore.observing.outlets import Outlet
@@ -69,7 +69,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Telemetry]:
 
 
 async def test_every_operation_has_a_span_and_a_measured_duration_and_no_secret(
-    url: str, blobs: str, told: Telemetry
+    url: str, blobs: str | BlobStore, told: Telemetry
 ) -> None:
     async with opened(url, blobs) as store:
         ann, kept = store.for_user(ANN.user, ANN.tenant), dict[str, Any]()
