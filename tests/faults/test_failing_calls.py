@@ -6,43 +6,26 @@ import inspect
 import itertools
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import asyncpg
 import pytest
+from driver_calls import Fault, hooked_driver, of, sqlite_error
 from scale import scaled
 
 from chatstore import Owner, open_store
 from chatstore.errors import ChatStoreError, NotFoundError, UnavailableError
 from chatstore.protocols import Limits, QueuedDeletion, Store
-from chatstore.sql.dialects import PostgreSQL, SQLite, _SQLiteThread
 from chatstore.testing.factories import NOON, message, messages, minutes, upload
-from chatstore.testing.faults.failing import Hook, hooked
+from chatstore.testing.faults.failing import Hook
 from chatstore.testing.suites.calls import CALLS, Call, Subject, seed
 
-Moment: TypeAlias = Literal["before", "after"]
-Fault: TypeAlias = tuple[Callable[[], BaseException], Moment]
-
-PLACES = list(itertools.product([PostgreSQL, SQLite, _SQLiteThread], ["fetch", "execute_many"]))
 MOST = 20
 """More calls than any operation makes."""
 
 DAY = timedelta(days=1)
-
-
-def sqlite_error(code: int) -> Callable[[], BaseException]:
-    def make() -> BaseException:
-        error = sqlite3.OperationalError("made up")
-        error.sqlite_errorcode = code
-        return error
-
-    return make
-
-
-def of(kind: type[BaseException]) -> Callable[[], BaseException]:
-    return lambda: kind("made up")
 
 
 _EACH_TREATED_DIFFERENTLY: list[type[BaseException]] = [
@@ -166,9 +149,8 @@ def url(request: pytest.FixtureRequest, database: str) -> str:
 
 
 @pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    monkeypatch.setattr("chatstore.sql.units.random.uniform", lambda low, high: 0.0)
-    with hooked(PLACES) as hook:
+def hook() -> Iterator[Hook]:
+    with hooked_driver() as hook:
         yield hook
 
 

@@ -5,41 +5,32 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
-from itertools import product
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from driver_calls import Fault, hooked_driver, of, sqlite_error
 
 from chatstore import UserStore, open_store
 from chatstore.assembly import ChatStore
 from chatstore.errors import ChatStoreError
-from chatstore.sql.dialects import PostgreSQL, SQLite, _SQLiteThread
-from chatstore.testing.faults.failing import Hook, hooked
+from chatstore.testing.faults.failing import Hook
 
 Call: TypeAlias = Callable[[ChatStore, UserStore], Awaitable[Any]]
-Fault: TypeAlias = tuple[Callable[[], BaseException], Literal["before", "after"]]
 
-PLACES = list(product([PostgreSQL, SQLite, _SQLiteThread], ["fetch", "execute_many"]))
 MOST = 60
 """More calls than any operation makes."""
 HOUR = timedelta(hours=1)
 BYTES = b"swim"
 
 
-def full() -> BaseException:
-    error = sqlite3.OperationalError("made up")
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    return error
-
-
 FAULTS: dict[str, list[Fault]] = {
     "postgresql_url": [
-        (lambda: ConnectionResetError("made up"), "before"),
-        (lambda: ConnectionResetError("made up"), "after"),
-        (lambda: asyncpg.DiskFullError("made up"), "before"),
+        (of(ConnectionResetError), "before"),
+        (of(ConnectionResetError), "after"),
+        (of(asyncpg.DiskFullError), "before"),
     ],
-    "sqlite_url": [(full, "before")],
+    "sqlite_url": [(sqlite_error(sqlite3.SQLITE_FULL), "before"), (sqlite_error(sqlite3.SQLITE_BUSY), "before")],
 }
 
 
@@ -66,34 +57,28 @@ OPERATIONS: dict[str, Call] = {
 }
 
 
-@pytest.fixture(params=list(FAULTS))
-def database(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 @pytest.fixture
-def url(request: pytest.FixtureRequest, database: str) -> str:
-    found: str = request.getfixturevalue(database)
-    return found
-
-
-@pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    monkeypatch.setattr("chatstore.sql.units.random.uniform", lambda low, high: 0.0)
-    with hooked(PLACES) as hook:
+def hook() -> Iterator[Hook]:
+    with hooked_driver() as hook:
         yield hook
+
+
+@pytest.fixture(params=list(FAULTS))
+def place(request: pytest.FixtureRequest) -> tuple[str, list[Fault]]:
+    """A database, and the faults of its driver."""
+    return request.getfixturevalue(request.param), FAULTS[request.param]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_an_operation_on_files_that_fails_at_any_step_leaves_nothing_broken(
-    operation: str, database: str, url: str, hook: Hook
+    operation: str, place: tuple[str, list[Fault]], hook: Hook
 ) -> None:
     """The bytes are in the database too, so that every step of an operation is one of its calls."""
+    url, faults = place
     address = "https://chat.example/attachments"
     async with open_store(url, blobs="sql", signing_keys=[b"k" * 32], public_url=address) as store:
         for number in range(1, MOST):
-            reached = [await _fails(store, operation, number, fault, hook) for fault in FAULTS[database]]
+            reached = [await _fails(store, operation, number, fault, hook) for fault in faults]
             if not any(reached):
                 break
         else:
@@ -106,7 +91,7 @@ async def test_an_operation_on_files_that_fails_at_any_step_leaves_nothing_broke
 
 async def _fails(store: ChatStore, operation: str, number: int, fault: Fault, hook: Hook) -> bool:
     """Fail one step, look at what is there, and return whether there was such a step."""
-    user = await _prepared(store, f"{number} {fault}"[:200])
+    user = await _prepared(store, f"{number} {fault[1]} {fault[0]()!r}")
     hook.fail(number, *fault)
     error = await _error_of(OPERATIONS[operation](store, user))
     reached = hook.reached
