@@ -11,12 +11,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
-from weakref import WeakSet
 
 import anyio
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.deadlines import Deadlines
@@ -125,8 +123,9 @@ Work: TypeAlias = Callable[[Unit], Coroutine[Any, Any, T]]
 class Connections:
     """Gives out the connections of an engine.
 
-    The pool of an engine of the store's own (``size`` connections, which it does not count itself) gives one without
-    waiting where one is idle: who waits, waits here. A caller's engine counts its own.
+    Those of an engine of the store's own, ``size`` of them at the most, are counted and kept here between two units,
+    the one used last on top: asking the pool each time costs as much as the rest of a unit. A caller's engine counts
+    and keeps its own.
     """
 
     def __init__(
@@ -147,21 +146,18 @@ class Connections:
         self._seconds = deadlines.pool
         self._waiting = 0
         self._free = None if size is None else asyncio.Semaphore(size)
-        self._hollow: WeakSet[ConnectionPoolEntry] = WeakSet()
-        """The pool's places whose connection was thrown away: they want to be filled, which takes time."""
-        event.listen(engine.sync_engine, "invalidate", self._emptied)
-        event.listen(engine.sync_engine, "connect", self._filled)
+        self._idle: list[PoolProxiedConnection] = []
 
     @property
     def has_idle(self) -> bool:
         """Whether a connection is there that need not be made first."""
         pool = self._engine.pool
-        return not isinstance(pool, QueuePool) or (pool.checkedin() > 0 and not self._hollow)
+        return bool(self._idle) if self._free is not None else not isinstance(pool, QueuePool) or pool.checkedin() > 0
 
     def close(self) -> None:
-        """Listen to the engine no more."""
-        event.remove(self._engine.sync_engine, "invalidate", self._emptied)
-        event.remove(self._engine.sync_engine, "connect", self._filled)
+        """Give all connections back to the pool."""
+        while self._idle:
+            self._idle.pop().close()
 
     @asynccontextmanager
     async def unit(self, *, repeated: bool = False) -> AsyncIterator[Unit]:
@@ -186,6 +182,8 @@ class Connections:
         """Yield a unit on the connection of a session."""
         await self._wait()
         try:
+            if self._idle:
+                self._idle.pop().close()  # for the session, which asks the pool
             async with AsyncSession(self._engine) as session:
                 with _connecting():
                     connection = await session.connection()
@@ -235,17 +233,16 @@ class Connections:
             self._free.release()
 
     async def _check_out(self) -> PoolProxiedConnection:
-        pool = self._engine.pool
-        if self._free is not None and self.has_idle:
-            return pool.connect()
+        if self._idle:
+            return self._idle.pop()
         with _connecting():
-            return await greenlet_spawn(pool.connect)
+            return await greenlet_spawn(self._engine.pool.connect)
 
     async def _check_in(self, raw: PoolProxiedConnection, unit: Unit) -> None:
         if unit.broken:
             await self._throw_away(raw.driver_connection, lambda: greenlet_spawn(raw.invalidate))
         elif self._free is not None:
-            raw.close()  # a pool of the store's own resets nothing, and so waits for nothing
+            self._idle.append(raw)
         else:
             await greenlet_spawn(raw.close)
 
@@ -266,12 +263,6 @@ class Connections:
             for sql in self._told:
                 await unit.control(sql)
             raw.info[_READY] = True
-
-    def _emptied(self, connection: Any, place: ConnectionPoolEntry, error: BaseException | None) -> None:
-        self._hollow.add(place)
-
-    def _filled(self, connection: Any, place: ConnectionPoolEntry) -> None:
-        self._hollow.discard(place)
 
 
 @contextmanager

@@ -92,10 +92,10 @@ async def check_nothing_goes_on() -> None:
 async def check_nothing_is_held(store: ChatStore, url: str) -> None:
     assert isinstance(store.store.wrapped, SQLStore)
     database = store.store.wrapped.database
-    free = database.units._connections._free
-    assert free is not None
-    assert free._value == POOL_SIZE
-    assert database._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    connections = database.units._connections
+    assert connections._free is not None
+    assert connections._free._value == POOL_SIZE
+    assert database._engine.pool.checkedout() == len(connections._idle)  # type: ignore[attr-defined]
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0, isolation_level=None) as other:
             assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0

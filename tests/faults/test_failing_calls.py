@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import asyncpg
 import pytest
+from driver_calls import Fault, hooked_driver, of, sqlite_error
 from scale import scaled
 
 from chatstore import Owner, open_store
 from chatstore.errors import ChatStoreError, NotFoundError, UnavailableError
-from chatstore.protocols import Limits, Store
-from chatstore.sql.dialects import PostgreSQL, SQLite, _SQLiteThread
+from chatstore.protocols import Limits, QueuedDeletion, Store
 from chatstore.testing.factories import NOON, message, messages, minutes, upload
-from chatstore.testing.faults.failing import Hook, hooked
+from chatstore.testing.faults.failing import Hook
 from chatstore.testing.suites.calls import CALLS, Call, Subject, seed
 
-Moment: TypeAlias = Literal["before", "after"]
-Fault: TypeAlias = tuple[Callable[[], BaseException], Moment]
-
-PLACES = list(itertools.product([PostgreSQL, SQLite, _SQLiteThread], ["fetch", "execute_many"]))
 MOST = 20
 """More calls than any operation makes."""
 
 DAY = timedelta(days=1)
-
-
-def sqlite_error(code: int) -> Callable[[], BaseException]:
-    def make() -> BaseException:
-        error = sqlite3.OperationalError("made up")
-        error.sqlite_errorcode = code
-        return error
-
-    return make
-
-
-def of(kind: type[BaseException]) -> Callable[[], BaseException]:
-    return lambda: kind("made up")
 
 
 _EACH_TREATED_DIFFERENTLY: list[type[BaseException]] = [
@@ -64,16 +49,22 @@ _TREATED_LIKE_ONE_OF_THESE: list[type[BaseException]] = [
     asyncpg.LockNotAvailableError,
     asyncpg.OutOfMemoryError,
 ]
-_POSTGRESQL = _EACH_TREATED_DIFFERENTLY + scaled([], _TREATED_LIKE_ONE_OF_THESE)
 _LOST: list[type[BaseException]] = [ConnectionResetError, TimeoutError]
 """What is raised where the server did its work and the answer did not arrive."""
 
 _CODES = ["BUSY", "BUSY_SNAPSHOT", "LOCKED", "FULL", "IOERR", "CORRUPT", "READONLY", "CANTOPEN", "NOMEM", "INTERRUPT"]
 
 FAULTS: dict[str, list[Fault]] = {
-    "postgresql_url": [(of(kind), "before") for kind in _POSTGRESQL] + [(of(kind), "after") for kind in _LOST],
+    "postgresql_url": [(of(kind), "before") for kind in _EACH_TREATED_DIFFERENTLY]
+    + [(of(kind), "after") for kind in _LOST],
     "sqlite_url": [(sqlite_error(getattr(sqlite3, f"SQLITE_{code}")), "before") for code in _CODES],
 }
+
+SIMILAR: dict[str, list[Fault]] = {
+    "postgresql_url": [(of(kind), "before") for kind in _TREATED_LIKE_ONE_OF_THESE],
+    "sqlite_url": [],
+}
+"""Of these the short form takes one with each case, in turn."""
 
 LIMITS = Limits()
 
@@ -100,6 +91,11 @@ FILE_CALLS: dict[str, Call] = {
     "finish_upload": lambda store, owner, on: store.finish_upload(
         "pending", owner=owner, key="ab/cd", size=3, sha256="0" * 64, sniffed=None, limits=LIMITS
     ),
+    "load_files": lambda store, owner, on: store.load_files(["pending", "file"], owner=owner),
+    "copy_attachment": lambda store, owner, on: store.copy_attachment(
+        "ready", thread_id=on.thread_id, owner=owner, id="copied", limits=LIMITS
+    ),
+    "acknowledge_deletion": lambda store, owner, on: store.acknowledge_deletion(QueuedDeletion(owner, "ab/gone", 0)),
     "queue_deletion": lambda store, owner, on: store.queue_deletion("ab/gone", owner=owner),
     "take_deletions": lambda store, owner, on: store.take_deletions(limit=1, retry_after=DAY),
     "expire_uploads": lambda store, owner, on: store.expire_uploads(limit=10),
@@ -153,9 +149,8 @@ def url(request: pytest.FixtureRequest, database: str) -> str:
 
 
 @pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    monkeypatch.setattr("chatstore.sql.retries.random.uniform", lambda low, high: 0.0)
-    with hooked(PLACES) as hook:
+def hook() -> Iterator[Hook]:
+    with hooked_driver() as hook:
         yield hook
 
 
@@ -166,7 +161,18 @@ async def test_an_operation_that_fails_at_any_step_is_whole_or_absent(
     operation: str, coalesce: bool, database: str, url: str, hook: Hook
 ) -> None:
     async with open_store(url, coalesce=coalesce) as store:
-        await fail_everywhere(store.store, operation, FAULTS[database], hook)
+        await fail_everywhere(store.store, operation, faults_of(database, CASES.index((operation, coalesce))), hook)
+
+
+def faults_of(database: str, case: int) -> list[Fault]:
+    similar = SIMILAR[database]
+    return FAULTS[database] + scaled(similar[case % len(similar) :][:1] if similar else [], similar)
+
+
+def test_every_method_of_a_store_is_among_the_operations() -> None:
+    public = {name for name, _ in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")}
+    made = {re.split(" |_after|_in_thread", name)[0] for name in OPERATIONS}
+    assert public - made == {"aclose"}, "a method that is new needs a call here"
 
 
 async def fail_everywhere(store: Store, operation: str, faults: list[Fault], hook: Hook) -> None:
@@ -219,6 +225,8 @@ def expected(error: ChatStoreError | None, before: Any, after: Any) -> list[Any]
 async def prepared(store: Store, owner: Owner) -> tuple[Owner, Any]:
     await seed(store, owner)
     await store.begin_upload(upload("pending"), owner=owner, key="ab/cd", size=3, expires_in=DAY, limits=LIMITS)
+    await store.begin_upload(upload("ready"), owner=owner, key="ab/ef", size=3, expires_in=DAY, limits=LIMITS)
+    await store.finish_upload("ready", owner=owner, key="ab/ef", size=3, sha256="0" * 64, sniffed=None, limits=LIMITS)
     return owner, await snapshot(store, owner)
 
 
@@ -228,7 +236,7 @@ async def snapshot(store: Store, owner: Owner) -> Any:
     for thread in (await store.load_threads(owner=owner)).data:
         items = (await store.load_thread_items(thread.id, owner=owner)).data
         found.append((thread.id, thread.title, thread.metadata, [(item.id, item.data) for item in items]))
-    for name in ("file", "pending", "begun"):
+    for name in ("file", "pending", "ready", "begun", "copied"):
         try:
             record = await store.load_attachment(name, owner=owner)
         except NotFoundError:
