@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from chatstore.errors import ChatStoreError
+from chatstore.errors import ChatStoreError, NotFoundError
 from chatstore.models import Attachment, Item, Page, Thread, ThreadStatus
 from chatstore.owners import Owner
 from chatstore.protocols import FileRecord, Limits, Store
 from chatstore.testing.factories import NOON, json_objects, minutes
-from chatstore.testing.suites.reading import all_items, all_threads, attachment_pages, exactly, snapshot, thread_pages
+from chatstore.testing.suites.reading import all_items, all_threads, attachment_pages, exactly, thread_pages
 
 USERS = ["ann", "Ann"]
 THREADS = ["t", "t%"]
@@ -240,27 +242,42 @@ async def perform(operation: Operation, side: Side) -> Any:
     return ("answered", comparable(answer))
 
 
-async def observe(side: Side) -> dict[str, Any]:
-    """Return all that can be listed of every user, in order, without what a store numbers or times by itself."""
-    seen = {}
-    for user in USERS:
-        owner = side.owner(user)
-        for thread in await all_threads(side.store, owner):
-            items = await all_items(side.store, thread.id, owner)
-            positions = [item.position for item in items]
-            assert positions == sorted(set(positions)), "a thread's positions must strictly increase"
-            files = [one for page in await attachment_pages(side.store, thread.id, owner) for one in page.data]
-            seen[f"{user} {thread.id}"] = [comparable(thread), comparable(items), comparable(files)]
-        seen[user] = comparable(await side.store.load_files(FILES, owner=owner))
+@dataclass
+class Observed:
+    """All that can be listed, in order, as ``seen`` without what a store numbers and times by itself: its ``marks``."""
+
+    seen: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
+
+
+async def observe(side: Side) -> Observed:
+    """Return what there is of every user; marks show that something was written where all looks as before."""
+    found = Observed()
+    await asyncio.gather(*(_observe_user(side, user, found) for user in USERS))
     keys = [side.key(user, name) for user in USERS for name in KEYS]
-    seen["keys"] = sorted(await side.store.known_keys(keys))
-    return seen
+    found.seen["keys"] = sorted(await side.store.known_keys(keys))
+    return found
 
 
-async def traces(side: Side) -> Any:
-    """Return what shows that anything was written, also where the same was deleted and made again."""
-    written = [await snapshot(side.store, side.owner(user)) for user in USERS]
-    return written, await observe(side)
+async def _observe_user(side: Side, user: str, found: Observed) -> None:
+    owner = side.owner(user)
+    for thread in await all_threads(side.store, owner):
+        items = await all_items(side.store, thread.id, owner)
+        positions = [item.position for item in items]
+        assert positions == sorted(set(positions)), "a thread's positions must strictly increase"
+        files = [one for page in await attachment_pages(side.store, thread.id, owner) for one in page.data]
+        found.seen[f"{user} {thread.id}"] = [comparable(thread), comparable(items), comparable(files)]
+        found.marks[f"{user} {thread.id}"] = (thread.revision, thread.updated_at, positions)
+    found.seen[user] = [comparable(await side.store.load_files(FILES, owner=owner)), await _records(side, owner)]
+
+
+async def _records(side: Side, owner: Owner) -> list[Any]:
+    """Return the records that are there, also of files that belong to no thread."""
+    found = []
+    for id in FILES:
+        with suppress(NotFoundError):
+            found.append(comparable(await side.store.load_attachment(id, owner=owner)))
+    return found
 
 
 def comparable(value: Any) -> Any:
@@ -355,7 +372,7 @@ writes: st.SearchStrategy[Operation] = _one_of(
     _operation("delete_after", thread_id=_thread_ids, after=_item_ids),
     _operation("save_file", state=st.sampled_from(["pending", "ready"]), **_new_files),
 )
-"""Writes whose effect shows in ``traces``, so that one can tell afterwards whether they happened."""
+"""Writes whose effect shows in ``observe``, so that one can tell afterwards whether they happened."""
 
 operations: st.SearchStrategy[Operation] = _one_of(
     writes,

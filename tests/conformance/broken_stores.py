@@ -112,6 +112,9 @@ class SwallowsErrors(MemoryStore):
         except NotFoundError:
             return []
 
+    async def load_attachment(self, attachment_id: str, *, owner: Owner) -> Attachment:
+        return next(iter(await self.load_attachments([attachment_id], owner=owner)), None)  # type: ignore[return-value]
+
 
 class SharesWhatItLoads(MemoryStore):
     """Keeps decoded items and gives the same one to every caller."""

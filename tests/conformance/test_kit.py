@@ -93,7 +93,6 @@ MEANT: dict[type[MemoryStore], set[str]] = {
         "test_a_record_needs_a_name_and_a_type",
         "test_an_attachment_joins_an_existing_thread_only",
         "test_an_attachment_joins_no_thread_of_another",
-        "test_anothers_data_is_answered_as_what_never_existed[load_attachment]",
         "test_records_are_loaded_in_the_order_of_the_ids",
         "test_what_is_absent_is_a_not_found_error[iter_thread_items]",
         "test_what_is_absent_is_a_not_found_error[load_attachment]",
