@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
 
-from chatstore.models import Attachment, Item, Thread
+from chatstore.models import Attachment, Item, Order, Thread, ThreadOrder
 from chatstore.owners import Owner
 from chatstore.protocols import FileRecord, Limits, QueuedDeletion, Store
 from chatstore.testing.factories import message, minutes, upload
@@ -49,6 +49,7 @@ class Loot:
     waiting_key: str = "aa/waiting"
     loaded_thread: Any = None
     loaded_item: Any = None
+    loaded_last: Any = None
     loaded_file: Any = None
     threads_cursor: Any = None
     items_cursor: Any = None
@@ -68,12 +69,16 @@ Call: TypeAlias = Callable[[Verbs, Loot], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Attack:
-    """One way to call a method; ``argument`` is the one by which ``names`` of the loot are given."""
+    """One way to call a method; ``argument`` is the one by which ``names`` of the loot are given.
+
+    What is listed by activity ``may_lag`` by up to a second.
+    """
 
     method: str
     argument: str
     names: str
-    call: Call
+    call: Call = field(repr=False)
+    may_lag: bool = False
 
     def __str__(self) -> str:
         return f"{self.method}({self.argument}: {self.names})"
@@ -86,6 +91,39 @@ async def _iterated(verbs: Verbs, loot: Loot) -> list[Any]:
 async def _bytes(verbs: Verbs, loot: Loot) -> list[Any]:
     async with verbs.open_attachment(loot.file) as chunks:
         return [bytes(chunk) async for chunk in chunks]
+
+
+ORDERS: list[Order] = ["asc", "desc"]
+LISTINGS: list[tuple[Order, ThreadOrder]] = [(order, by) for order in ORDERS for by in ("activity", "created")]
+PAGES = [(order, limit) for order in ORDERS for limit in (2, 50)]
+"""Small pages are read at once; of larger ones the sizes come first, where a page may have few bytes."""
+
+
+def _listed_on(order: Order, by: ThreadOrder, verbs: Verbs, loot: Loot) -> Awaitable[Any]:
+    page: Awaitable[Any] = verbs.load_threads(after=loot.loaded_thread, order=order, by=by)
+    return page
+
+
+async def _walked(order: Order, by: ThreadOrder, verbs: Verbs, loot: Loot) -> list[Any]:
+    pages = [await verbs.load_threads(limit=1, order=order, by=by)]
+    while pages[-1].after is not None:
+        pages.append(await verbs.load_threads(limit=1, order=order, by=by, after=pages[-1].after))
+    return pages
+
+
+def _attack_on_listing(names: str, call: Callable[..., Awaitable[Any]], order: Order, by: ThreadOrder) -> Attack:
+    return Attack("load_threads", "after", names, partial(call, order, by), may_lag=by == "activity")
+
+
+def _page(order: Order, limit: int, verbs: Verbs, loot: Loot) -> Awaitable[Any]:
+    page: Awaitable[Any] = verbs.load_thread_items(loot.thread, order=order, limit=limit)
+    return page
+
+
+def _page_on(order: Order, limit: int, verbs: Verbs, loot: Loot) -> Awaitable[Any]:
+    after = loot.loaded_item if order == "asc" else loot.loaded_last
+    page: Awaitable[Any] = verbs.load_thread_items(loot.thread, order=order, limit=limit, after=after)
+    return page
 
 
 def _said(loot: Loot, created_at: datetime | None = None) -> Item:
@@ -119,17 +157,24 @@ SHARED = [
     Attack("delete_thread", "thread_id", "thread", lambda v, on: v.delete_thread(on.thread)),
     Attack("delete_thread", "thread_id", "other", lambda v, on: v.delete_thread(on.other)),
     Attack("load_threads", "after", "threads_cursor", lambda v, on: v.load_threads(after=on.threads_cursor)),
-    Attack("load_threads", "after", "loaded_thread", lambda v, on: v.load_threads(after=on.loaded_thread)),
-    Attack(
-        "load_threads",
-        "after",
-        "loaded_thread",
-        lambda v, on: v.load_threads(after=on.loaded_thread, by="created", order="asc"),
+    *(
+        Attack("load_threads", "after", "loaded_thread", partial(_listed_on, order, by), by == "activity")
+        for order, by in LISTINGS
+    ),
+    *(
+        Attack("load_threads", "after", "thread", partial(_walked, order, by), by == "activity")
+        for order, by in LISTINGS
     ),
     Attack("add_thread_item", "thread_id", "thread", lambda v, on: v.add_thread_item(on.thread, message(id="new"))),
     Attack("add_thread_item", "item", "item", lambda v, on: v.add_thread_item(on.thread, _said(on))),
-    Attack("add_thread_item", "item", "item", lambda v, on: v.add_thread_item(on.thread, _said(on, minutes(1)))),
+    Attack("add_thread_item", "item", "item", lambda v, on: v.add_thread_item(on.thread, _said(on, minutes(21)))),
     Attack("add_thread_item", "item", "item", lambda v, on: v.add_thread_item(on.thread, _said(on, minutes(11)))),
+    Attack(
+        "add_thread_item",
+        "item",
+        "item",
+        lambda v, on: v.add_thread_item(on.thread, message("mine", id=on.item, created_at=minutes(21))),
+    ),
     Attack(
         "add_thread_item",
         "thread_id",
@@ -138,9 +183,15 @@ SHARED = [
     ),
     Attack(
         "add_thread_item",
+        "thread_id",
+        "thread",
+        lambda v, on: v.add_thread_item(on.thread, message(id="new"), at=minutes(12.5)),
+    ),
+    Attack(
+        "add_thread_item",
         "item",
         "item",
-        lambda v, on: v.add_thread_item(on.thread, _said(on, minutes(1)), at=minutes(2)),
+        lambda v, on: v.add_thread_item(on.thread, _said(on, minutes(21)), at=minutes(2)),
     ),
     Attack(
         "add_thread_items",
@@ -153,7 +204,7 @@ SHARED = [
         "add_thread_items",
         "items",
         "item",
-        lambda v, on: v.add_thread_items(on.thread, [message(id="new"), _said(on, minutes(1))]),
+        lambda v, on: v.add_thread_items(on.thread, [message(id="new"), _said(on, minutes(21))]),
     ),
     Attack(
         "add_thread_items",
@@ -164,7 +215,7 @@ SHARED = [
     Attack("load_item", "thread_id", "thread", lambda v, on: v.load_item(on.thread, on.item)),
     Attack("load_item", "item_id", "item", lambda v, on: v.load_item(on.thread, on.item)),
     Attack("save_item", "thread_id", "thread", lambda v, on: v.save_item(on.thread, _said(on))),
-    Attack("save_item", "item", "item", lambda v, on: v.save_item(on.thread, _said(on, minutes(1)))),
+    Attack("save_item", "item", "item", lambda v, on: v.save_item(on.thread, _said(on, minutes(21)))),
     Attack("save_item", "item", "item", lambda v, on: v.save_item(on.thread, _said(on))),
     Attack("save_item", "item", "loaded_item", lambda v, on: v.save_item(on.thread, _changed(on.loaded_item, data={}))),
     Attack(
@@ -173,27 +224,17 @@ SHARED = [
         "thread loaded_item",
         lambda v, on: v.save_item(on.thread, _changed(on.loaded_item, data={}, created_at=minutes(30))),
     ),
-    Attack("load_thread_items", "thread_id", "thread", lambda v, on: v.load_thread_items(on.thread)),
-    Attack(
-        "load_thread_items", "thread_id", "thread", lambda v, on: v.load_thread_items(on.thread, order="desc", limit=2)
+    *(Attack("load_thread_items", "thread_id", "thread", partial(_page, *page)) for page in PAGES),
+    *(
+        Attack("load_thread_items", "after", "thread loaded_item loaded_last", partial(_page_on, *page))
+        for page in PAGES
     ),
+    *(Attack("load_thread_items", "after", "loaded_item loaded_last", partial(_page_on, *page)) for page in PAGES),
     Attack(
         "load_thread_items",
         "after",
         "items_cursor",
         lambda v, on: v.load_thread_items(on.thread, after=on.items_cursor),
-    ),
-    Attack(
-        "load_thread_items",
-        "after",
-        "thread loaded_item",
-        lambda v, on: v.load_thread_items(on.thread, after=on.loaded_item),
-    ),
-    Attack(
-        "load_thread_items",
-        "after",
-        "loaded_item",
-        lambda v, on: v.load_thread_items(on.thread, after=on.loaded_item, order="desc"),
     ),
     Attack("iter_thread_items", "thread_id", "thread", _iterated),
     Attack("delete_thread_item", "thread_id", "thread", lambda v, on: v.delete_thread_item(on.thread, on.item)),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from attacks import BYTES, DAY, LIMITS, OF_ADMINS, OF_STORES, OF_USERS, SHA256, SHARED, Attack, Bound, Loot
+from attacks import BYTES, DAY, LIMITS, SHA256, Attack, Loot
+from ways import Way
 from worlds import Rows, World
 
-from chatstore.assembly import ChatStore
 from chatstore.errors import ChatStoreError
 from chatstore.instants import to_microseconds
 from chatstore.links import Upload
 from chatstore.models import Attachment, Item, Page, Thread
 from chatstore.owners import Owner
+from chatstore.positions import STEP
 from chatstore.protocols import FileRecord, Store
 from chatstore.testing.factories import message, minutes, upload
 from chatstore.testing.faults.failing import Hook
@@ -26,37 +29,14 @@ STRANGERS = [Owner("bob", "m"), Owner("abe", "m"), Owner("ann", "z"), Owner("ann
 """Another user of the tenant, and the same user of another tenant: before and after the victim in every index."""
 
 
-async def _through_store(store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> Any:
-    return await attack.call(Bound(store.store, owner), loot)
+HAVING = ["nothing", "same", "own"]
+"""What an attacker may have: the same ids as the victim with other content, or ids of their own."""
 
+HOUR = 3_600_000_000 * STEP
+"""In positions."""
 
-async def _through_user(store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> Any:
-    return await attack.call(store.for_user(owner.user, owner.tenant), loot)
-
-
-async def _in_block(store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> Any:
-    async with store.store.transaction() as inner:
-        return await attack.call(Bound(inner, owner), loot)
-
-
-async def _in_savepoint(store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> Any:
-    async with store.for_user(owner.user, owner.tenant).transaction() as user, user.transaction() as inner:
-        return await attack.call(inner, loot)
-
-
-async def _in_run(store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> Any:
-    return await store.for_user(owner.user, owner.tenant).run(lambda inner: attack.call(inner, loot))
-
-
-WAYS: dict[str, tuple[Callable[..., Awaitable[Any]], list[Attack]]] = {
-    "store": (_through_store, SHARED + OF_STORES),
-    "user": (_through_user, SHARED + OF_USERS),
-    "block": (_in_block, SHARED + OF_STORES),
-    "savepoint": (_in_savepoint, SHARED),
-    "run": (_in_run, SHARED),
-    "admin": (_through_store, OF_ADMINS),
-}
-"""How an attack reaches the data, and which attacks can go that way."""
+PATIENCE = 1.0
+"""Seconds after which a call that waits for somebody's lock is said to wait."""
 
 THEIRS = Loot()
 OWN = THEIRS.renamed("own-")
@@ -69,11 +49,12 @@ async def seed(store: Store, owner: Owner, names: Loot, word: str, minute: int, 
             owner=owner, id=id, title=word, metadata={"n": 1}, created_at=minutes(minute + number)
         )
     count = 4 if delay else 5
-    texts = [
-        message(f"{word} {n}", id=f"{names.item}{n or ''}", created_at=minutes(minute + 1 + n)) for n in range(count)
-    ]
-    await store.add_thread_items(names.thread, texts, owner=owner)
-    await store.add_thread_item(names.other, message(word, id=names.item, created_at=minutes(minute + 9)), owner=owner)
+    for id, many in ((names.thread, count), (names.other, 3 if delay else 1)):
+        texts = [
+            message(word * (3 if delay else 1), id=f"{names.item}{n or ''}", created_at=minutes(minute + 1 + n))
+            for n in range(many)
+        ]
+        await store.add_thread_items(id, texts, owner=owner)
     for _ in range(2 if delay else 1):
         await store.update_thread(names.thread, owner=owner, title=f"{word}!")
         await store.update_thread(names.thread, owner=owner, title=word)
@@ -103,6 +84,7 @@ async def _gathered(store: Store, owner: Owner, names: Loot) -> Loot:
         names,
         loaded_thread=await store.load_thread(names.thread, owner=owner),
         loaded_item=await store.load_item(names.thread, names.item, owner=owner),
+        loaded_last=await store.load_item(names.thread, f"{names.item}3", owner=owner),
         loaded_file=await store.load_attachment(names.file, owner=owner),
         threads_cursor=(await store.load_threads(owner=owner, limit=1)).after,
         items_cursor=(await store.load_thread_items(names.thread, owner=owner, limit=1)).after,
@@ -124,13 +106,22 @@ class Stage:
             return self.loot
         return replace(OWN, **{name: getattr(self.loot, name) for name in attack.names.split()})
 
+    async def set(self, world: World, way: Way, owner: Owner, having: str) -> None:
+        """Give the attacker, and who else writes then, what they have."""
+        for party in way.parties(owner):
+            await world.set_up(party, self.attackers[having])
+
+    def marks(self, having: str) -> Marks:
+        """Return what tells the numbers of an attacker from the victim's."""
+        return Marks(frozenset(_numbers(self.attackers[having] or {})), frozenset(_numbers(self.victims)))
+
 
 async def staged(world: World) -> Stage:
     """Return a stage made in ``world``, and leave nothing of it there but the bytes."""
     store, blobs = world.store.store, world.store.blobs
     assert blobs is not None
     owner = Owner("stage hand")
-    await seed(store, owner, THEIRS, "theirs", 0, DAY)
+    await seed(store, owner, THEIRS, "theirs", 20, DAY)
     await world.age(owner)
     loot = await _gathered(store, owner, THEIRS)
     victims = await world.rows(owner)
@@ -142,17 +133,26 @@ async def staged(world: World) -> Stage:
         if having == "own":
             await store.queue_deletion(THEIRS.key, owner=owner)
         await world.age(owner)
-        attackers[having] = _with_keys_of(victims, await world.rows(owner))
+        rows = await world.rows(owner)
+        attackers[having] = _with_keys_of(victims, rows) if world.has_columns else rows
+        if having == "same" and world.has_columns:
+            attackers["same ids, other keys"] = _earlier(rows, most=2)
+            attackers["same, earlier"] = _earlier(_with_keys_of(victims, rows))
         for key in (names.key, names.pending_key):
             await blobs.put(key, BYTES, content_type="text/plain")
     await world.set_up(owner, None)
     return Stage(victims, loot, attackers)
 
 
+def _earlier(rows: Rows, most: int | None = None) -> Rows:
+    """Move positions, at the most those of the first items, an hour back: before those of the victim."""
+    moved = set(sorted(row["position"] for row in rows["items"])[:most])
+    items = [row | {"position": row["position"] - HOUR * (row["position"] in moved)} for row in rows["items"]]
+    return rows | {"items": items}
+
+
 def _with_keys_of(victims: Rows, rows: Rows) -> Rows:
     """Give threads the victim's numbers: random ones, but nothing forbids two owners to draw the same."""
-    if "key" not in victims["threads"][0]:
-        return rows
     drawn = sorted(rows["threads"], key=lambda row: str(row["id"]))
     given = sorted(victims["threads"], key=lambda row: str(row["id"]))
     same = {mine["key"]: theirs["key"] for mine, theirs in zip(drawn, given, strict=True)}
@@ -161,15 +161,6 @@ def _with_keys_of(victims: Rows, rows: Rows) -> Rows:
         table: [row | {name: same[row[name]] for name in columns if row.get(name) in same} for row in kept]
         for table, kept in rows.items()
     }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an attacker can see of an attack: the answer, the statements that it took, their own rows afterwards."""
-
-    answer: Any
-    statements: int
-    rows: list[str]
 
 
 MADE = {
@@ -181,48 +172,97 @@ MADE = {
 
 @dataclass(frozen=True)
 class Marks:
-    """Tells what the attacker had before and what the victim has from what the store has just made."""
+    """Tells what the attacker had before, and what the victim has, from what the store has made since."""
 
     mine: frozenset[Any]
     theirs: frozenset[Any]
 
-    def of(self, value: Any) -> Any:
-        """Return a number or time that was there before; of another one, only whether it is the victim's."""
+    def of(self, value: Any, kept: frozenset[Any]) -> Any:
+        """Return a number or time that was there before; of another one, only whose it is."""
         if value is None or value in self.mine:
             return value
-        return "theirs" if value in self.theirs else "made"
+        return "made" if value in kept else "theirs" if value in self.theirs else "nobody's"
 
-    def seen(self, value: Any) -> Any:
-        """Return an answer as it can be compared."""
-        if isinstance(value, Thread):
-            return (*exactly(value)[:-1], value.revision, self.of(to_microseconds(value.updated_at)))
-        if isinstance(value, Item):
-            return (*exactly(value)[:-1], self.of(value.position))
-        if isinstance(value, Attachment):
-            return tuple(_generated(part) for part in exactly(value)[:-1])
-        if isinstance(value, Page):
-            return (self.seen(value.data), value.has_more, value.after is not None)
-        if isinstance(value, FileRecord):
-            return (self.seen(value.attachment), _generated(value.key), value.declared_size, value.sniffed)
-        if isinstance(value, Upload):
-            return (self.seen(value.attachment), value.method)
-        if isinstance(value, list):
-            return [self.seen(one) for one in value]
-        return _generated(value)
 
-    def rows(self, rows: Rows) -> list[str]:
-        """Return rows as they can be compared."""
+@dataclass(frozen=True)
+class Outcome:
+    """What an attacker can see of an attack: the answer, the statements that it took, and their own rows afterwards.
+
+    And whether it ``waited`` for a lock.
+    """
+
+    answers: list[Any]
+    statements: int
+    rows: list[list[str]]
+    waited: bool
+
+
+async def attempt(
+    world: World, way: Way, attack: Attack, owner: Owner, loot: Loot, marks: Marks, hook: Hook
+) -> Outcome:
+    """Make an attack, alone or while others make the same one, and return what came of it."""
+    parties = way.parties(owner)
+    hook.rest()
+    if way.breaks:
+        hook.fail(1, ConnectionResetError)
+    with way.prepared(world.store):
+        calls = asyncio.gather(*way.calls(world.store, owner, attack, loot), return_exceptions=True)
+        async with world.locked(VICTIM) if way.beside else nullcontext():
+            waited = not (await asyncio.wait([calls], timeout=PATIENCE))[0]
+        answers = await calls
+        await world.settle()
+    statements = hook.calls if way.counts else 0
+    hook.rest()
+    rows = [await world.rows(party) for party in parties]
+    return Outcome(
+        [_Seen(marks, one).answer(answer) for answer, one in zip(answers, rows, strict=True)],
+        statements,
+        [_Seen(marks, one).rows() for one in rows],
+        waited and way.beside,
+    )
+
+
+class _Seen:
+    """Puts answers and rows so that they can be compared: of what a store makes by itself, only whose it is."""
+
+    def __init__(self, marks: Marks, rows: Rows) -> None:
+        self._marks = marks
+        self._rows = rows
+        self._kept = frozenset(_numbers(rows))
+
+    def rows(self) -> list[str]:
+        order = sorted(row["position"] for row in self._rows["items"])
         shown = [
-            (table, {name: self.of(value) if name in MADE else _generated(value) for name, value in row.items()})
-            for table, kept in rows.items()
+            (table, {name: self._number(value) if name in MADE else _generated(value) for name, value in row.items()})
+            + ((order.index(row["position"]),) if table == "items" else ())
+            for table, kept in self._rows.items()
             for row in kept
         ]
         return sorted(map(repr, shown))
 
+    def answer(self, value: Any) -> Any:
+        if isinstance(value, ChatStoreError):
+            return (type(value), str(value), value.retryable)
+        if isinstance(value, BaseException):
+            raise value
+        if isinstance(value, Thread):
+            return (*exactly(value)[:-1], value.revision, self._number(to_microseconds(value.updated_at)))
+        if isinstance(value, Item):
+            return (*exactly(value)[:-1], self._number(value.position))
+        if isinstance(value, Attachment):
+            return tuple(_generated(part) for part in exactly(value)[:-1])
+        if isinstance(value, Page):
+            return (self.answer(value.data), value.has_more, value.after is not None)
+        if isinstance(value, FileRecord):
+            return (self.answer(value.attachment), _generated(value.key), value.declared_size, value.sniffed)
+        if isinstance(value, Upload):
+            return (self.answer(value.attachment), value.method)
+        if isinstance(value, list):
+            return [self.answer(one) for one in value]
+        return _generated(value)
 
-def marks(mine: Rows | None, theirs: Rows) -> Marks:
-    """Return the marks of two owners' rows."""
-    return Marks(frozenset(_numbers(mine or {})), frozenset(_numbers(theirs)))
+    def _number(self, value: Any) -> Any:
+        return self._marks.of(value, self._kept)
 
 
 def _numbers(rows: Rows) -> Iterable[Any]:
@@ -234,19 +274,3 @@ def _generated(value: Any) -> Any:
     if isinstance(value, str) and (value.startswith(("atc_", "https://")) or len(value) > 90):
         return "generated"
     return value
-
-
-async def attempt(
-    world: World, way: str, attack: Attack, owner: Owner, loot: Loot, marks: Marks, hook: Hook
-) -> Outcome:
-    """Make an attack and return what came of it."""
-    go, _ = WAYS[way]
-    hook.calls = 0
-    try:
-        answer = marks.seen(await go(world.store, owner, attack, loot))
-    except ChatStoreError as error:
-        answer = (type(error), str(error), error.retryable)
-    await world.settle()
-    statements = hook.calls if way != "admin" else 0
-    hook.rest()
-    return Outcome(answer, statements, marks.rows(await world.rows(owner)))

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from attacks import FILES, OF_ADMINS, OF_STORES, OF_USERS, SHARED, UNBOUND, Attack, Loot, naming_parameters
 from scale import scaled, tell
-from stages import OWN, STRANGERS, VICTIM, WAYS, Marks, Outcome, Stage, attempt, marks, staged
+from stages import HAVING, OWN, STRANGERS, VICTIM, Marks, Outcome, Stage, attempt, staged
+from ways import WAYS, Way
 from worlds import CALLS_TO_DRIVERS, World, multiset, opened_world
 
 from chatstore.protocols import Store
@@ -24,8 +25,6 @@ ATTEMPTS = {
     "sqlite_url": scaled(1_000, 20_000),
     "postgresql_url": scaled(1_000, 20_000),
 }
-LONG_THREAD = 3
-"""So that a thread of four items is one whose items are removed afterwards, by the sweeper."""
 
 
 @pytest.fixture(params=BACKENDS)
@@ -40,8 +39,7 @@ def url(backend: str, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def world(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr("chatstore.stores.sql.store.LONG_THREAD", LONG_THREAD)
+async def world(url: str) -> AsyncIterator[World]:
     async with opened_world(url) as world:
         yield world
 
@@ -69,21 +67,22 @@ def test_only_maintenance_has_no_owner_and_no_user_reaches_it() -> None:
     assert {attack.method for attack in OF_USERS} == FILES
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_an_attack_is_answered_as_if_the_victim_never_was(way: str, world: World, hook: Hook) -> None:
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+async def test_an_attack_is_answered_as_if_the_victim_never_was(way: Way, world: World, hook: Hook) -> None:
     stage = await staged(world)
-    strangers = itertools.cycle(STRANGERS)
-    for attack, (having, rows) in itertools.product(WAYS[way][1], stage.attackers.items()):
-        stranger, loot, known = next(strangers), stage.loot_for(attack, having), marks(rows, stage.victims)
-        outcomes: list[Outcome] = []
-        for victims in (None, stage.victims):
-            await world.set_up(stranger, rows)
-            await world.set_up(VICTIM, victims)
-            outcomes.append(await attempt(world, way, attack, stranger, loot, known, hook))
-        left = await world.rows(VICTIM)
-        await world.set_up(stranger, None)
-        assert outcomes[1] == outcomes[0], f"{attack} by {stranger}, who has {having}"
-        assert multiset(left) == multiset(stage.victims), f"{attack} by {stranger}, who has {having}"
+    attacks = list(zip(itertools.product(way.attacks, HAVING), itertools.cycle(STRANGERS)))
+    seen: list[Outcome] = []
+    for victims in (None, stage.victims):
+        await world.set_up(VICTIM, victims)
+        for number, ((attack, having), stranger) in enumerate(attacks):
+            await stage.set(world, way, stranger, having)
+            loot = stage.loot_for(attack, having)
+            outcome = await attempt(world, way, attack, stranger, loot, stage.marks(having), hook)
+            if victims is None:
+                seen.append(outcome)
+                continue
+            assert outcome == seen[number], f"{attack} by {stranger}, who has {having}"
+            assert multiset(await world.rows(VICTIM)) == multiset(victims), f"{attack} by {stranger}, who has {having}"
 
 
 async def test_random_attempts_find_nothing_and_break_nothing(world: World, url: str, backend: str, hook: Hook) -> None:
@@ -107,8 +106,8 @@ class _Drawn:
 
     def __init__(self, chance: random.Random, stage: Stage) -> None:
         self._owner = chance.choice(STRANGERS)
-        self._way = chance.choice([way for way in WAYS if way != "admin"])
-        self._attack: Attack = chance.choice(WAYS[self._way][1])
+        self._way = chance.choice([way for way in WAYS.values() if way.counts and not way.breaks and not way.beside])
+        self._attack: Attack = chance.choice([attack for attack in self._way.attacks if not attack.may_lag])
         self._loot = replace(OWN, **{field.name: self._name(chance, stage.loot, field.name) for field in fields(Loot)})
 
     def _name(self, chance: random.Random, theirs: Loot, field: str) -> Any:

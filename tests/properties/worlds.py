@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeAlias, cast
+from unittest.mock import patch
 
 from chatstore import open_store
 from chatstore.assembly import ChatStore
@@ -26,6 +28,8 @@ Rows: TypeAlias = dict[str, list[dict[str, Any]]]
 
 class World(Protocol):
     store: ChatStore
+    has_columns: bool
+    """Whether rows are put back column by column, as they are given."""
 
     async def rows(self, owner: Owner) -> Rows:
         """Return what is kept of an owner, to the last column."""
@@ -39,6 +43,10 @@ class World(Protocol):
         """Let an hour go by for an owner's threads: then every write to one moves its time of last activity."""
         ...
 
+    def locked(self, owner: Owner) -> AbstractAsyncContextManager[None]:
+        """Hold locks on all that is kept of an owner, where there is such a thing."""
+        ...
+
     async def settle(self) -> None:
         """Wait for what the store does in the background."""
         ...
@@ -46,6 +54,8 @@ class World(Protocol):
 
 class SQLWorld:
     """Rows go the way of statements, in templates that no code of the library uses."""
+
+    has_columns = True
 
     def __init__(self, store: ChatStore) -> None:
         self.store = store
@@ -55,6 +65,7 @@ class SQLWorld:
             name: [column.name for column in getattr(tables, name).columns if column.name not in ("tenant", "user_id")]
             for name in ("threads", "items", "attachments", "usage", "deletions")
         }
+        self._insert = {table: _insert(table, columns) for table, columns in self._columns.items()}
 
     async def rows(self, owner: Owner) -> Rows:
         found: Rows = {}
@@ -71,10 +82,10 @@ class SQLWorld:
         keys = {"tenant": owner.tenant, "user_id": owner.user}
 
         async def replaced(unit: Unit) -> None:
-            for table in reversed(self._columns):
+            for table in ("threads", "attachments", "usage", "deletions"):  # items go with their threads
                 await unit.fetch(f"DELETE FROM {{{table}}} WHERE user_id = :user_id AND tenant = :tenant", keys)
             for table, kept in (rows or {}).items():
-                await unit.execute_many(self._insert(table), [keys | row for row in kept])
+                await unit.execute_many(self._insert[table], [keys | row for row in kept])
 
         await self._inner.database.units.transact("set up", replaced)
 
@@ -83,10 +94,26 @@ class SQLWorld:
         keys = {"tenant": owner.tenant, "user_id": owner.user}
         await self._inner.database.units.write("age", lambda unit: unit.fetch(older, keys))
 
+    @asynccontextmanager
+    async def locked(self, owner: Owner) -> AsyncIterator[None]:
+        if not self._inner.database.one_statement:  # one writer at a time, whose turn everybody waits for
+            yield
+            return
+        async with self._inner.database.units.block("locked") as units:
+            await units.transact("locked", lambda unit: self._lock(unit, owner))
+            yield
+
     async def settle(self) -> None:
         sweeping = self._inner._sweeping
         if sweeping is not None:
-            await sweeping
+            await asyncio.wait_for(sweeping, SETTLED)
+
+    async def _lock(self, unit: Unit, owner: Owner) -> None:
+        keys = {"tenant": owner.tenant, "user_id": owner.user}
+        for table in self._columns:
+            await unit.fetch(
+                f"SELECT 1 FROM {{{table}}} WHERE user_id = :user_id AND tenant = :tenant FOR UPDATE", keys
+            )
 
     async def _select(self, unit: Unit, table: str, owner: Owner) -> Sequence[Sequence[Any]]:
         shown = [f"CAST({name} AS text)" if name in ("payload", "metadata") else name for name in self._columns[table]]
@@ -95,14 +122,11 @@ class SQLWorld:
             {"tenant": owner.tenant, "user_id": owner.user},
         )
 
-    def _insert(self, table: str) -> str:
-        columns = ["tenant", "user_id", *self._columns[table]]
-        given = [f"{{{name}}}" if name in ("payload", "metadata") else f":{name}" for name in columns]
-        return f"INSERT INTO {{{table}}} ({', '.join(columns)}) VALUES ({', '.join(given)})"
-
 
 class MemoryWorld:
     """Rows are what the spaces of owners hold."""
+
+    has_columns = False
 
     def __init__(self, store: ChatStore) -> None:
         self.store = store
@@ -130,8 +154,17 @@ class MemoryWorld:
     async def age(self, owner: Owner) -> None:
         pass  # here every write moves it, however young
 
+    def locked(self, owner: Owner) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
     async def settle(self) -> None:
         pass
+
+
+def _insert(table: str, columns: list[str]) -> str:
+    given = [f"{{{name}}}" if name in ("payload", "metadata") else f":{name}" for name in columns]
+    values = ", ".join([":tenant", ":user_id", *given])
+    return f"INSERT INTO {{{table}}} ({', '.join(['tenant', 'user_id', *columns])}) VALUES ({values})"
 
 
 @dataclass(frozen=True)
@@ -141,12 +174,34 @@ class _Hidden:
     space: Space = field(repr=False)
 
 
+SETTLED = 2.0
+"""Seconds that a sweep may take."""
+
+SMALL = {
+    "chatstore.stores.sql.store.LONG_THREAD": 3,
+    "chatstore.stores.sql.access.LONG_THREAD": 3,
+    "chatstore.cursors.MAX_PAGE_BYTES": 60,
+    "chatstore.stores.sql.store.MAX_PAGE_BYTES": 500,
+    "chatstore.sql.units.random.uniform": lambda low, high: 0.0,
+}
+"""So that four items make a thread whose items are removed by the sweeper, and a page of which the sizes come first."""
+
+
 @asynccontextmanager
 async def opened_world(url: str, prefix: str = "chatstore_") -> AsyncIterator[World]:
-    """Yield the world of a store on ``url``, with blobs in memory."""
-    async with open_store(
-        url, prefix=prefix, blobs="memory://", signing_keys=[b"k" * 32], public_url="https://chat.example/files"
-    ) as store:
+    """Yield the world of a store on ``url``, with blobs in memory, and with small sizes and no pauses."""
+    async with AsyncExitStack() as stack:
+        for name, value in SMALL.items():
+            stack.enter_context(patch(name, value))
+        store = await stack.enter_async_context(
+            open_store(
+                url,
+                prefix=prefix,
+                blobs="memory://",
+                signing_keys=[b"k" * 32],
+                public_url="https://chat.example/files",
+            )
+        )
         yield SQLWorld(store) if isinstance(store.store, SQLStore) else MemoryWorld(store)
 
 
