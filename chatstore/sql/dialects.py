@@ -31,6 +31,7 @@ class Dialect(Protocol):
 
     name: str
     has_schemas: bool
+    has_row_security: bool
     one_statement: bool
     """Whether a write is one statement, or a short unit of several on the one writer connection."""
     set_up: tuple[str, ...]
@@ -80,6 +81,7 @@ class PostgreSQL:
 
     name = "postgresql"
     has_schemas = True
+    has_row_security = True
     one_statement = True
     set_up: tuple[str, ...] = ()
     migration_start: tuple[str, ...] = (
@@ -88,7 +90,9 @@ class PostgreSQL:
     )
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
-        return _names(tables, preparer) | {
+        names = _names(tables, preparer)
+        return names | {
+            "guarded": f"row_security_active('{names['threads']}')",
             "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
             "lock": "FOR NO KEY UPDATE",
             "skip_locked": "FOR UPDATE SKIP LOCKED",
@@ -137,6 +141,7 @@ class SQLite:
 
     name = "sqlite"
     has_schemas = False
+    has_row_security = False
     one_statement = False
     set_up: tuple[str, ...] = (
         "PRAGMA busy_timeout = 5000",
@@ -148,6 +153,7 @@ class SQLite:
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
+            "guarded": "0",
             "now": ":now",
             "lock": "",
             "skip_locked": "",

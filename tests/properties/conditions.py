@@ -14,15 +14,16 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import chatstore
+from chatstore.sql.statements import ALL_OWNERS
 
 _PACKAGE = Path(chatstore.__file__).parent
 _OWNED = r"\{(?:threads|items|attachments|usage|deletions)\}"
-_STATEMENT = re.compile(r"(?:SELECT|INSERT|UPDATE|DELETE|WITH)\s")
+_STATEMENT = re.compile(rf"(?:{re.escape(ALL_OWNERS)})?(?:SELECT|INSERT|UPDATE|DELETE|WITH)\s")
 _UNFILLED = re.compile(r"%[(s]")
 """In text that is a part of statements, and no statement yet."""
 
 _SOURCE = re.compile(rf"(?:FROM|JOIN|UPDATE|USING) {_OWNED}")
-_COMPARED = r"(?:\w+\.)?(tenant|user_id) = (?::\w+|\w+\.\w+)"
+_COMPARED = r"(?:\w+\.)?(tenant|user_id) = (?::\w+|json_extract\([^)]*\)|\w+\.\w+)"
 _CONDITION = re.compile(rf"{_COMPARED}(?: AND {_COMPARED})?")
 _CONFLICT = re.compile(r"ON CONFLICT \(tenant, user_id(?:, )?")
 _ROW = re.compile(

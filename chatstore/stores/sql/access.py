@@ -80,8 +80,9 @@ class SQLAccess:
         """Write one caller's items, together with those of others who write at the same time."""
         await self._connect()
         start = Start()
-        if self._is_outermost and write.kind in self.database.lanes:
-            outcome = await self.database.lanes[write.kind].write(write, start)
+        lane = self.database.lane(write) if self._is_outermost else None
+        if lane is not None:
+            outcome = await lane.write(write, start)
             if outcome is not None:
                 return _written(outcome)
 

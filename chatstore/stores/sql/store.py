@@ -333,13 +333,21 @@ def open_sql(
     prefix: str,
     max_item_bytes: int,
     coalesce: bool,
+    row_security: bool = False,
 ) -> SQLStore:
     """Return a store for a URL of SQLite or PostgreSQL, or over a caller's engine, which stays open."""
     owned = isinstance(url, str)
     engine = make_engine(url) if isinstance(url, str) else url
     place = hide_password(url) if isinstance(url, str) else engine.url.render_as_string()
     database = Database(
-        engine, owned=owned, place=place, prefix=prefix, schema=schema, migrate=migrate, coalesce=coalesce
+        engine,
+        owned=owned,
+        place=place,
+        prefix=prefix,
+        schema=schema,
+        migrate=migrate,
+        coalesce=coalesce,
+        row_security=row_security,
     )
     return SQLStore(database, max_item_bytes=max_item_bytes)
 
