@@ -111,6 +111,13 @@ async def _walked(order: Order, by: ThreadOrder, verbs: Verbs, loot: Loot) -> li
     return pages
 
 
+async def _walked_files(verbs: Verbs, loot: Loot) -> list[Any]:
+    pages = [await verbs.load_thread_attachments(loot.thread, limit=1)]
+    while pages[-1].after is not None:
+        pages.append(await verbs.load_thread_attachments(loot.thread, limit=1, after=pages[-1].after))
+    return pages
+
+
 def _attack_on_listing(names: str, call: Callable[..., Awaitable[Any]], order: Order, by: ThreadOrder) -> Attack:
     return Attack("load_threads", "after", names, partial(call, order, by), may_lag=by == "activity")
 
@@ -263,6 +270,7 @@ SHARED = [
     Attack("load_attachment", "attachment_id", "file", lambda v, on: v.load_attachment(on.file)),
     Attack("load_attachments", "attachment_ids", "file", lambda v, on: v.load_attachments([on.loose, on.file])),
     Attack("load_thread_attachments", "thread_id", "thread", lambda v, on: v.load_thread_attachments(on.thread)),
+    Attack("load_thread_attachments", "thread_id", "thread", _walked_files),
     Attack(
         "load_thread_attachments",
         "after",
