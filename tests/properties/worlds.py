@@ -188,7 +188,7 @@ SMALL = {
 
 
 @asynccontextmanager
-async def opened_world(url: str, prefix: str = "chatstore_") -> AsyncIterator[World]:
+async def opened_world(url: str, prefix: str = "chatstore_", *, row_security: bool = False) -> AsyncIterator[World]:
     """Yield the world of a store on ``url``, with blobs in memory, and with small sizes and no pauses."""
     async with AsyncExitStack() as stack:
         for name, value in SMALL.items():
@@ -197,6 +197,7 @@ async def opened_world(url: str, prefix: str = "chatstore_") -> AsyncIterator[Wo
             open_store(
                 url,
                 prefix=prefix,
+                row_security=row_security,
                 blobs="memory://",
                 signing_keys=[b"k" * 32],
                 public_url="https://chat.example/files",
