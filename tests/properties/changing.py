@@ -87,7 +87,7 @@ def _worth_while(way: Way, stage: Stage) -> Collection[str]:
     """Return what attackers should have on a way that takes long: connecting anew, or waiting for locks."""
     if way.breaks:
         return ("same", "own")
-    return ("nothing",) if way.beside else list(stage.attackers)
+    return ("nothing", "same") if way.beside else list(stage.attackers)
 
 
 def _reaches(mutant: Mutant, stranger: Owner) -> bool:
