@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from changing import Noticer
-from conditions import mutants
+from conditions import all_statements, mutants
 from guarded import guarded_database
 from scale import tell
 from stages import staged
@@ -36,7 +36,7 @@ async def test_a_statement_that_forgot_its_owner_changes_nothing_for_anybody(gua
             await noticer.look([WAYS["store"], WAYS["company"]], ("nothing", "same"))
             forgotten = [
                 mutant
-                for template in noticer.probes
+                for template in all_statements()
                 for mutant in mutants(template)
                 if mutant.lost == "both" and not template.startswith(ALL_OWNERS) and " = " in mutant.condition
             ]
