@@ -182,7 +182,7 @@ SMALL = {
     "chatstore.stores.sql.access.LONG_THREAD": 3,
     "chatstore.cursors.MAX_PAGE_BYTES": 60,
     "chatstore.stores.sql.store.MAX_PAGE_BYTES": 500,
-    "chatstore.sql.units.random.uniform": lambda low, high: 0.0,
+    "random.uniform": lambda low, high: 0.0,
 }
 """So that four items make a thread whose items are removed by the sweeper, and a page of which the sizes come first."""
 
