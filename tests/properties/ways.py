@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from unittest.mock import patch
 
 from attacks import OF_ADMINS, OF_STORES, OF_USERS, SHARED, Attack, Bound, Loot
+from worlds import innermost
 
 from chatstore.assembly import ChatStore
 from chatstore.owners import Owner
@@ -58,8 +59,9 @@ class Way:
     def prepared(self, store: ChatStore) -> Iterator[None]:
         """Let items go to the database one call at a time, or wait for locks as those do, if that is the way."""
         with ExitStack() as stack:
-            if not self.coalesces and isinstance(store.store, SQLStore):
-                stack.enter_context(patch.object(store.store.database, "lanes", {}))
+            inner = innermost(store)
+            if not self.coalesces and isinstance(inner, SQLStore):
+                stack.enter_context(patch.object(inner.database, "lanes", {}))
             if self.waits:
                 stack.enter_context(patch.object(databases, "write_items", _waiting))
             yield

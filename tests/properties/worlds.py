@@ -13,6 +13,7 @@ from unittest.mock import patch
 from chatstore import open_store
 from chatstore.assembly import ChatStore
 from chatstore.owners import Owner
+from chatstore.protocols import Store
 from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import PostgreSQL, SQLite, _SQLiteThread
 from chatstore.stores.memory import MemoryStore
@@ -52,6 +53,12 @@ class World(Protocol):
         ...
 
 
+def innermost(store: ChatStore) -> Store:
+    """Return the store that keeps the rows, inside of what is around it, if anything is."""
+    inner: Store = getattr(store.store, "wrapped", store.store)
+    return inner
+
+
 class SQLWorld:
     """Rows go the way of statements, in templates that no code of the library uses."""
 
@@ -59,7 +66,7 @@ class SQLWorld:
 
     def __init__(self, store: ChatStore) -> None:
         self.store = store
-        self._inner = cast("SQLStore", store.store)
+        self._inner = cast("SQLStore", innermost(store))
         tables = self._inner.database.tables
         self._columns = {
             name: [column.name for column in getattr(tables, name).columns if column.name not in ("tenant", "user_id")]
@@ -130,7 +137,7 @@ class MemoryWorld:
 
     def __init__(self, store: ChatStore) -> None:
         self.store = store
-        self._inner = cast("MemoryStore", store.store)
+        self._inner = cast("MemoryStore", innermost(store))
 
     async def rows(self, owner: Owner) -> Rows:
         space = self._inner._spaces.get(owner, Space()).copy()
@@ -203,7 +210,7 @@ async def opened_world(url: str, prefix: str = "chatstore_", *, row_security: bo
                 public_url="https://chat.example/files",
             )
         )
-        yield SQLWorld(store) if isinstance(store.store, SQLStore) else MemoryWorld(store)
+        yield SQLWorld(store) if isinstance(innermost(store), SQLStore) else MemoryWorld(store)
 
 
 def multiset(rows: Rows) -> dict[str, Counter[str]]:
