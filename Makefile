@@ -33,7 +33,7 @@ layers: .venv/.dev ## check who imports whom
 bench: .venv/.dev ## measure chatstore against the bare drivers and the plain ORM: about three minutes
 	@$(BIN)/python -m benchmarks --quick
 
-torture: .venv/.dev ## run the long forms of the tests that kill, cut, cancel, fill and draw at random: some hours
+torture: .venv/.dev ## run the long forms of the tests that kill, cut, cancel, fill attack and draw at random: some hours
 	@CHATSTORE_TORTURE=1 $(BIN)/pytest tests/faults tests/properties --timeout=3600 -rP
 
 format: .venv/.dev ## format, and fix what lint can fix

@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("url", nargs="?", default=os.environ.get("CHATSTORE_URL"), metavar="URL")
     migrate.add_argument("--sql", action="store_true", help="print the DDL for an empty database instead of running it")
     migrate.add_argument("--check", action="store_true", help="change nothing; fail when the tables are not up to date")
+    migrate.add_argument(
+        "--row-security", action="store_true", help="let PostgreSQL itself keep the rows of one owner from another"
+    )
+    migrate.add_argument(
+        "--role", help="with --row-security: grant this role, which a store connects as, what it needs"
+    )
     _add_tables(migrate, _migrate)
     sweep = commands.add_parser(
         "sweep",
@@ -91,6 +97,7 @@ def _add_places(command: argparse.ArgumentParser) -> None:
         "--blobs", required=True, metavar="URL", help="where the bytes are: file:./blobs, s3://..., sql"
     )
     command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    command.add_argument("--row-security", action="store_true", help="the tables have row security")
 
 
 def _add_tables(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
@@ -103,10 +110,16 @@ def _add_tables(command: argparse.ArgumentParser, run: Callable[[argparse.Namesp
 def _with_blobs(options: argparse.Namespace) -> ChatStore:
     if not options.url:
         raise ConfigurationError("say which database: chatstore COMMAND URL, or set CHATSTORE_URL")
-    return _opened(options, blobs=options.blobs, migrate="check")
+    return _opened(options, blobs=options.blobs, migrate="check", row_security=options.row_security)
 
 
-def _opened(options: argparse.Namespace, *, migrate: Literal["check", "auto"], blobs: str | None = None) -> ChatStore:
+def _opened(
+    options: argparse.Namespace,
+    *,
+    migrate: Literal["check", "auto"],
+    blobs: str | None = None,
+    row_security: bool = False,
+) -> ChatStore:
     return open_store(
         options.url,
         blobs=blobs,
@@ -114,6 +127,7 @@ def _opened(options: argparse.Namespace, *, migrate: Literal["check", "auto"], b
         schema=options.schema,
         prefix=options.prefix,
         pgbouncer=options.pgbouncer,
+        row_security=row_security,
     )
 
 
@@ -205,21 +219,36 @@ def _line(finding: Finding) -> str:
 def _migrate(options: argparse.Namespace) -> int:
     if not options.url:
         raise ConfigurationError("say which database: chatstore migrate URL, or set CHATSTORE_URL")
+    if options.role is not None and not options.row_security:
+        raise ConfigurationError("--role: goes with --row-security, which says what the role needs")
+    if options.check and options.row_security:
+        raise ConfigurationError("--check and --row-security: choose one; the first changes nothing")
     how: Literal["check", "auto"] = "check" if options.check else "auto"
     store = _opened(options, migrate=how)
     if options.sql:
+        from chatstore.sql.row_security import row_security_sql
         from chatstore.sql.schema import migration_sql
 
         if not hasattr(store.store.wrapped, "database"):
             raise ConfigurationError("url: a store without a database has no tables")
 
         print(migration_sql(options.url, prefix=options.prefix, schema=options.schema))
+        if options.row_security:
+            print(row_security_sql(options.role, prefix=options.prefix, schema=options.schema))
         return 0
-    asyncio.run(_open(store))
-    print("the tables are up to date")
+    asyncio.run(_migrated(store, options))
+    print("the tables are up to date" + (", and have row security" if options.row_security else ""))
     return 0
 
 
-async def _open(store: ChatStore) -> None:
-    async with store:
-        pass
+async def _migrated(store: ChatStore, options: argparse.Namespace) -> None:
+    database = getattr(store.store, "database", None)
+    if options.row_security and (database is None or not database.has_row_security):
+        raise ConfigurationError("--row-security: this store has none; PostgreSQL has")
+    if database is None:
+        async with store:
+            return
+    try:
+        await database.migrate(row_security=options.row_security, role=options.role)
+    finally:
+        await store.aclose()

@@ -12,7 +12,7 @@ from chatstore.assembly import ChatStore
 from chatstore.deadlines import POOL_SIZE, USUAL, Deadlines
 from chatstore.errors import ConfigurationError
 from chatstore.inputs import MAX_ITEM_BYTES
-from chatstore.protocols import BlobStore, Limits
+from chatstore.protocols import BlobStore, Capability, Limits
 from chatstore.signing import UrlSigner
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def open_store(
     deadlines: Deadlines | None = None,
     pool_size: int = POOL_SIZE,
     pgbouncer: bool = False,
+    row_security: bool = False,
 ) -> ChatStore:
     """Return a store for ``url``, without connecting: that happens on first use or on ``async with``.
 
@@ -61,7 +62,8 @@ def open_store(
     happens to tables that are missing or outdated when connecting: ``auto`` makes them, ``check`` raises
     ``SchemaError`` with the command to run, ``off`` does not look. ``schema`` (PostgreSQL) and ``prefix`` say
     where the tables are; ``max_item_bytes`` bounds one item's JSON. Items that several tasks write at the same
-    time are sent to a database together, unless ``coalesce`` is false.
+    time are sent to a database together, unless ``coalesce`` is false. With ``row_security`` PostgreSQL itself keeps
+    every statement from the rows of other owners; ``chatstore migrate URL --row-security`` comes first.
 
     ``blobs`` says where the bytes of attachments live: ``memory://``, ``file:./folder``,
     ``s3://bucket/prefix?endpoint_url=...``, ``sql`` (chunks in the store's own database) or a blob store.
@@ -87,7 +89,11 @@ def open_store(
         "pool_size": pool_size,
         "pgbouncer": pgbouncer,
     }
+    if row_security:
+        options["row_security"] = True
     store = _opener(_scheme(url), _BUILT_IN, "url")(url, **options)
+    if row_security and Capability.ROW_SECURITY not in store.capabilities:
+        raise ConfigurationError("row_security: this store has none; PostgreSQL has")
     signer = None if signing_keys is None else UrlSigner(signing_keys)
     return ChatStore(store, _open_blobs(blobs, store), limits=limits, signer=signer, public_url=public_url)
 

@@ -40,6 +40,8 @@ class Capability(str, Enum):
     """A blob can be stored by a URL that carries its own permission."""
     CONDITIONAL_CREATE = "conditional_create"
     """``put(if_absent=True)`` cannot replace a blob, whoever else writes at the same moment."""
+    ROW_SECURITY = "row_security"
+    """The database itself keeps a statement from the rows of any owner but the one whose call it serves."""
     DISCARD = "discard"
     """What uploads of killed processes have left can be removed: :class:`DiscardsUnfinished`."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import Context
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
@@ -21,9 +22,11 @@ from chatstore.sql.coalescing import Lane
 from chatstore.sql.connections import Connections, Unit
 from chatstore.sql.dialects import dialect_of
 from chatstore.sql.gathering import own_error
+from chatstore.sql.guarding import GuardedPostgreSQL
 from chatstore.sql.items import ItemWrite, Kind, Outcome, write_items
 from chatstore.sql.probing import probe
 from chatstore.sql.reading import Pages
+from chatstore.sql.row_security import check, switch_on
 from chatstore.sql.statements import Statements
 from chatstore.sql.tables import Tables, make_tables
 from chatstore.sql.units import BoundUnits, Units, closed, in_transaction
@@ -53,6 +56,7 @@ class Database:
         coalesce: bool,
         deadlines: Deadlines,
         pool_size: int,
+        row_security: bool,
     ) -> None:
         self._engine = engine
         self._owned = owned
@@ -60,6 +64,11 @@ class Database:
         self._migrate = migrate
         self._deadlines = deadlines
         self._dialect = dialect_of(engine.dialect)
+        if row_security and not self._dialect.has_row_security:
+            raise ConfigurationError(f"row_security: {self._dialect.name} has none; PostgreSQL has")
+        if row_security:
+            self._dialect = GuardedPostgreSQL()
+        self._row_security = row_security
         if schema is not None and not self._dialect.has_schemas:
             raise ConfigurationError(f"schema: {self._dialect.name} has none; choose a prefix instead")
         in_memory = isinstance(engine.pool, StaticPool)
@@ -75,9 +84,12 @@ class Database:
         self.capabilities: frozenset[Capability] = (
             frozenset() if in_memory else frozenset({Capability.DURABLE, Capability.SHARED})
         )
+        if row_security:
+            self.capabilities |= {Capability.ROW_SECURITY}
         self.lanes: Mapping[Kind, Lane] = self._make_lanes() if coalesce else {}
         """Where concurrent writes of items gather; empty where each goes by itself."""
         self._pages: dict[str, Pages] = {}
+        self._own_lanes: WeakValueDictionary[tuple[str, str, Kind], Lane] = WeakValueDictionary()
         self.identity: str = ""
         """What tells this database from another, in cursors; known once connected."""
         self.has_remains: bool = False
@@ -96,11 +108,40 @@ class Database:
         """Whether a write is one statement here."""
         return self._dialect.one_statement
 
-    def pages(self, template: str) -> Pages:
-        """Return where concurrent reads of the pages of a template gather."""
+    def pages(self, template: str) -> Pages | None:
+        """Return where concurrent reads of the pages of a template gather, ``None`` where each goes by itself.
+
+        So it does with row security, under which a statement reads what is one owner's.
+        """
+        if not self.lanes or self._row_security:
+            return None
         if template not in self._pages:
             self._pages[template] = Pages(self.units, template, width=READS)
         return self._pages[template]
+
+    @property
+    def has_row_security(self) -> bool:
+        """Whether the database can keep the rows of one owner from another by itself."""
+        return self._dialect.has_row_security
+
+    def lane(self, write: ItemWrite) -> Lane | None:
+        """Return where a write gathers with others, ``None`` where it goes alone.
+
+        With row security the others are of its owner: a batch that forgot one would reach all that are in it.
+        """
+        if not self._row_security or not self.lanes:
+            return self.lanes.get(write.kind)
+        key = (write.keys["tenant"], write.keys["user_id"], write.kind)
+        lane = self._own_lanes.get(key)
+        if lane is None:
+            lane = self._own_lanes[key] = self._make_lanes()[write.kind]
+        return lane
+
+    async def migrate(self, *, row_security: bool = False, role: str | None = None) -> None:
+        """Make or check the schema as ``migrate`` of the store says, and switch row security on, as its owner."""
+        await self._look()
+        if row_security:
+            await self.units.migrate(lambda: switch_on(self._engine, self._dialect, self.tables, self._deadlines, role))
 
     async def connect(self) -> None:
         """Look at the schema once, and make it where ``migrate`` says so; raise ``SchemaError`` where not.
@@ -150,26 +191,40 @@ class Database:
         perform, width = (at_once, LANES) if self.one_statement else (in_steps, 1)
         return {kind: Lane(self.units, kind, perform, width=width) for kind in Kind}
 
+    async def _check_guard(self) -> None:
+        if not self._row_security:
+            raise ConfigurationError(
+                "row_security: the tables have row security, and without it nothing would be found;"
+                " open_store(..., row_security=True)"
+            )
+        await self.units.read("connect", lambda unit: check(unit, self.tables))
+
     def _looked(self, looking: asyncio.Task[None]) -> None:
         self._looking = None
 
     async def _look(self) -> None:
-        found, identity, self.has_remains = await self._read()
+        identity, is_guarded = await self._look_at_tables()
+        if is_guarded or self._row_security:
+            await self._check_guard()
+        self.identity = identity
+
+    async def _look_at_tables(self) -> tuple[str, bool]:
+        found, identity, self.has_remains, is_guarded = await self._read()
         if found != schema.HEAD and self._migrate == "auto" and not schema.is_newer(found):
             await self.units.migrate(lambda: schema.migrate(self._engine, self._dialect, self.tables, self._deadlines))
-            found, identity, self.has_remains = await self._read()
+            found, identity, self.has_remains, is_guarded = await self._read()
         if self._migrate != "off":
             schema.check_revision(found, self.tables)
         if identity is None:
             raise SchemaError("the tables are missing; run `chatstore migrate URL`")
-        self.identity = identity
+        return identity, is_guarded
 
-    async def _read(self) -> tuple[str | None, str | None, bool]:
-        async def read(unit: Unit) -> tuple[str | None, str | None, bool]:
+    async def _read(self) -> tuple[str | None, str | None, bool, bool]:
+        async def read(unit: Unit) -> tuple[str | None, str | None, bool, bool]:
             rows = await unit.fetch(statements.READ_DATABASE, {})
-            return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else (None, None, False)
+            return (rows[0][0], rows[0][1], bool(rows[0][2]), bool(rows[0][3])) if rows else (None, None, False, False)
 
         try:
             return await self.units.read("connect", read)
         except SchemaError:
-            return None, None, False
+            return None, None, False, False

@@ -35,6 +35,7 @@ class Dialect(Protocol):
 
     name: str
     has_schemas: bool
+    has_row_security: bool
     one_statement: bool
     """Whether a write is one statement, or a short unit of several on the one writer connection."""
     can_be_cut_off: bool
@@ -100,6 +101,7 @@ class PostgreSQL:
 
     name = "postgresql"
     has_schemas = True
+    has_row_security = True
     one_statement = True
     can_be_cut_off = True
     kept_on_any_engine: frozenset[str] = frozenset({"total"})
@@ -119,7 +121,9 @@ class PostgreSQL:
         return deadlines.command
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
-        return _names(tables, preparer) | {
+        names = _names(tables, preparer)
+        return names | {
+            "guarded": f"row_security_active('{names['threads']}')",
             "now": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
             "lock": "FOR NO KEY UPDATE",
             "skip_locked": "FOR UPDATE SKIP LOCKED",
@@ -176,6 +180,7 @@ class SQLite:
 
     name = "sqlite"
     has_schemas = False
+    has_row_security = False
     one_statement = False
     can_be_cut_off = False
     kept_on_any_engine: frozenset[str] = frozenset({"total", "lock"})
@@ -196,6 +201,7 @@ class SQLite:
 
     def words(self, tables: Tables, preparer: Any) -> dict[str, str]:
         return _names(tables, preparer) | {
+            "guarded": "0",
             "now": ":now",
             "lock": "",
             "skip_locked": "",

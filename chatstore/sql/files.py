@@ -13,7 +13,7 @@ from chatstore.protocols import FileRecord, Limits, QueuedDeletion
 from chatstore.sql.connections import Unit
 from chatstore.sql.dialects import Row, Values
 from chatstore.sql.rows import attachment_of
-from chatstore.sql.statements import ATTACHMENT_COLUMNS, LIVE_THREAD, OWNED
+from chatstore.sql.statements import ALL_OWNERS, ATTACHMENT_COLUMNS, LIVE_THREAD, OWNED
 
 FILE_COLUMNS = f"{ATTACHMENT_COLUMNS}, blob_key, declared_size, sniffed"
 
@@ -75,7 +75,8 @@ QUEUE_OF_THREAD = (
 DELETE_OF_THREAD = f"DELETE FROM {{attachments}} WHERE {OWNED} AND thread_key = :key RETURNING charge, blob_key"
 
 _TAKE = (
-    "UPDATE {deletions} SET attempts = attempts + 1, due = {now} + CAST(:retry_after AS BIGINT) * (attempts + 1)"
+    f"{ALL_OWNERS}UPDATE {{deletions}} SET attempts = attempts + 1,"
+    " due = {now} + CAST(:retry_after AS BIGINT) * (attempts + 1)"
     " WHERE (tenant, user_id, blob_key) IN (SELECT d.tenant, d.user_id, d.blob_key FROM {deletions} AS d"
     " WHERE d.due <= {now} AND NOT EXISTS (SELECT 1 FROM {attachments} AS a WHERE a.tenant = d.tenant"
     " AND a.user_id = d.user_id AND a.blob_key = d.blob_key)"
@@ -86,11 +87,12 @@ _TAKE = (
 ACKNOWLEDGE = f"DELETE FROM {{deletions}} WHERE {OWNED} AND blob_key = :blob_key"
 
 _EXPIRED = (
-    "SELECT tenant, user_id, id FROM {attachments} WHERE expires <= {now} ORDER BY expires LIMIT :limit {skip_locked}"
+    f"{ALL_OWNERS}SELECT tenant, user_id, id FROM {{attachments}} WHERE expires <= {{now}}"
+    " ORDER BY expires LIMIT :limit {skip_locked}"
 )
 
 KNOWN_KEYS = (
-    "SELECT blob_key FROM {attachments} WHERE blob_key {ids}"
+    f"{ALL_OWNERS}SELECT blob_key FROM {{attachments}} WHERE blob_key {{ids}}"
     " UNION SELECT blob_key FROM {deletions} WHERE blob_key {ids}"
 )
 
@@ -99,7 +101,7 @@ def list_files(*, continued: bool) -> str:
     """Return the statement of a page of ready files of all owners."""
     start = " AND (tenant, user_id, id) > (:tenant, :user_id, :after_id)" if continued else ""
     return (
-        f"SELECT {FILE_COLUMNS}, tenant, user_id FROM {{attachments}} WHERE state = 'ready'{start}"
+        f"{ALL_OWNERS}SELECT {FILE_COLUMNS}, tenant, user_id FROM {{attachments}} WHERE state = 'ready'{start}"
         " ORDER BY tenant, user_id, id LIMIT :limit"
     )
 

@@ -63,6 +63,8 @@ def for_each(page: Statement) -> Statement:
 
 ALONE = "0 AS alone"
 """The last column of a page that is read by itself."""
+ALL_OWNERS = "/* all owners */ "
+"""What a statement begins with that looks at rows of all owners on purpose: for the store itself and its sweeper."""
 
 OWNED = "tenant = :tenant AND user_id = :user_id"
 LIVE_THREAD = f"{OWNED} AND id = :thread_id AND deleted IS NULL"
@@ -72,10 +74,10 @@ ATTACHMENT_COLUMNS = (
 )
 
 READ_DATABASE = (
-    "SELECT v.version_num, d.id, EXISTS (SELECT 1 FROM {threads} WHERE deleted IS NOT NULL)"
+    f"{ALL_OWNERS}SELECT v.version_num, d.id, EXISTS (SELECT 1 FROM {{threads}} WHERE deleted IS NOT NULL), {{guarded}}"
     " FROM {version} v CROSS JOIN {database} d"
 )
-"""The revision, the database's identity, and whether a deleted thread left items behind."""
+"""The revision, the database's identity, whether a deleted thread left items behind, and whether policies hold."""
 
 INSERT_THREAD = (
     "INSERT INTO {threads} (tenant, user_id, key, id, title, status, reason, metadata, created_at, instant,"
@@ -161,7 +163,9 @@ DELETE_THREAD = f"DELETE FROM {{threads}} WHERE {OWNED} AND key = :key"
 
 HIDE_THREAD = f"UPDATE {{threads}} SET deleted = {{now}} WHERE {OWNED} AND key = :key"
 
-HIDDEN_THREAD = "SELECT tenant, user_id, key FROM {threads} WHERE deleted IS NOT NULL ORDER BY deleted LIMIT 1"
+HIDDEN_THREAD = (
+    f"{ALL_OWNERS}SELECT tenant, user_id, key FROM {{threads}} WHERE deleted IS NOT NULL ORDER BY deleted LIMIT 1"
+)
 """A deleted thread of any owner whose items are still there: for the sweeper alone."""
 
 NTH_POSITION = (

@@ -191,7 +191,7 @@ class MemoryFiles(MemoryAccess):
 
     async def acknowledge_deletion(self, deletion: QueuedDeletion) -> None:
         self._lifetime.enter()
-        self._spaces[deletion.owner].deletions.pop(deletion.key, None)
+        self._spaces.get(deletion.owner, Space()).deletions.pop(deletion.key, None)
 
     async def expire_uploads(self, *, limit: int) -> int:
         self._lifetime.enter()

@@ -76,8 +76,9 @@ class SQLAccess:
     async def _read_page(self, operation: str, template: str, values: Values) -> Sequence[Row]:
         """Read a page, together with those that others read at the same time."""
         await self._connect()
-        if self._is_outermost and not self._units.exclusive:
-            return await self.database.pages(template).read(operation, values)
+        pages = self.database.pages(template) if self._is_outermost and not self._units.exclusive else None
+        if pages is not None:
+            return await pages.read(operation, values)
         return await self._units.read(operation, lambda unit: unit.fetch(template, values))
 
     async def _one(self, operation: str, work: Work[T], *, repeatable: bool = False) -> T:
@@ -92,8 +93,9 @@ class SQLAccess:
         """Write one caller's items, together with those of others who write at the same time."""
         await self._connect()
         start = Start()
-        if self._is_outermost and write.kind in self.database.lanes:
-            outcome, start.cut_off = await self.database.lanes[write.kind].write(write)
+        lane = self.database.lane(write) if self._is_outermost else None
+        if lane is not None:
+            outcome, start.cut_off = await lane.write(write)
             if outcome is not None:
                 return _written(outcome)
 

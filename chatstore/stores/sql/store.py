@@ -343,6 +343,7 @@ def open_sql(
     deadlines: Deadlines = USUAL,
     pool_size: int = POOL_SIZE,
     pgbouncer: bool = False,
+    row_security: bool = False,
 ) -> SQLStore:
     """Return a store for a URL of SQLite or PostgreSQL, or over a caller's engine, which stays open."""
     owned = isinstance(url, str)
@@ -363,6 +364,7 @@ def open_sql(
         coalesce=coalesce,
         deadlines=deadlines,
         pool_size=pool_size,
+        row_security=row_security,
     )
     return SQLStore(database, max_item_bytes=max_item_bytes)
 
