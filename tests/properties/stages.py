@@ -111,6 +111,11 @@ class Stage:
         for party in way.parties(owner):
             await world.set_up(party, self.attackers[having])
 
+    async def clear(self, world: World, way: Way, owner: Owner) -> None:
+        """Take away what the attacker and the others have."""
+        for party in way.parties(owner):
+            await world.set_up(party, None)
+
     def marks(self, having: str) -> Marks:
         """Return what tells the numbers of an attacker from the victim's."""
         return Marks(frozenset(_numbers(self.attackers[having] or {})), frozenset(_numbers(self.victims)))
