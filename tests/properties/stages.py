@@ -83,6 +83,7 @@ async def _gathered(store: Store, owner: Owner, names: Loot) -> Loot:
     return replace(
         names,
         loaded_thread=await store.load_thread(names.thread, owner=owner),
+        loaded_other=await store.load_thread(names.other, owner=owner),
         loaded_item=await store.load_item(names.thread, names.item, owner=owner),
         loaded_last=await store.load_item(names.thread, f"{names.item}3", owner=owner),
         loaded_file=await store.load_attachment(names.file, owner=owner),
