@@ -48,6 +48,7 @@ class Loot:
     pending_key: str = "aa/pending"
     waiting_key: str = "aa/waiting"
     loaded_thread: Any = None
+    loaded_other: Any = None
     loaded_item: Any = None
     loaded_last: Any = None
     loaded_file: Any = None
@@ -100,7 +101,9 @@ PAGES = [(order, limit) for order in ORDERS for limit in (2, 50)]
 
 
 def _listed_on(order: Order, by: ThreadOrder, verbs: Verbs, loot: Loot) -> Awaitable[Any]:
-    page: Awaitable[Any] = verbs.load_threads(after=loot.loaded_thread, order=order, by=by)
+    first = (order == "asc") == (by == "created")  # the other one was made later, and written to before
+    after = loot.loaded_thread if first else loot.loaded_other
+    page: Awaitable[Any] = verbs.load_threads(after=after, order=order, by=by)
     return page
 
 
@@ -165,7 +168,7 @@ SHARED = [
     Attack("delete_thread", "thread_id", "other", lambda v, on: v.delete_thread(on.other)),
     Attack("load_threads", "after", "threads_cursor", lambda v, on: v.load_threads(after=on.threads_cursor)),
     *(
-        Attack("load_threads", "after", "loaded_thread", partial(_listed_on, order, by), by == "activity")
+        Attack("load_threads", "after", "loaded_thread loaded_other", partial(_listed_on, order, by), by == "activity")
         for order, by in LISTINGS
     ),
     *(

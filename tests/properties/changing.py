@@ -59,10 +59,10 @@ class Noticer:
     async def notices(self, mutant: Mutant, probes: Sequence[Probe] | None = None) -> bool:
         """Return whether some attack on the changed library ends otherwise, for the attacker or the victim."""
         strangers = [one for one in STRANGERS if _reaches(mutant, one)]
-        candidates = list(itertools.product(self.probes[mutant.template] if probes is None else probes, strangers))
+        candidates = list(itertools.product(strangers, self.probes[mutant.template] if probes is None else probes))
         sharp = self._sharp[mutant.condition]
-        candidates.sort(key=lambda one: sharp.get(one[0].name, 0), reverse=True)
-        for probe, stranger in candidates:
+        candidates.sort(key=lambda one: sharp.get(one[1].name, 0), reverse=True)
+        for stranger, probe in candidates:
             if await self._differs(mutant, probe, stranger):
                 await self.world.set_up(VICTIM, self.stage.victims)
                 sharp[probe.name] = sharp.get(probe.name, 0) + 1
@@ -80,7 +80,10 @@ class Noticer:
     async def _attempt(self, way: Way, attack: Attack, having: str, stranger: Owner) -> Outcome:
         await self.stage.set(self.world, way, stranger, having)
         loot, marks = self.stage.loot_for(attack, having), self.stage.marks(having)
-        return await attempt(self.world, way, attack, stranger, loot, marks, self.hook)
+        try:
+            return await attempt(self.world, way, attack, stranger, loot, marks, self.hook)
+        finally:  # a statement without its owner must meet the victim's rows, not those of earlier attackers
+            await self.stage.clear(self.world, way, stranger)
 
 
 def _worth_while(way: Way, stage: Stage) -> Collection[str]:

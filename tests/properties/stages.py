@@ -83,6 +83,7 @@ async def _gathered(store: Store, owner: Owner, names: Loot) -> Loot:
     return replace(
         names,
         loaded_thread=await store.load_thread(names.thread, owner=owner),
+        loaded_other=await store.load_thread(names.other, owner=owner),
         loaded_item=await store.load_item(names.thread, names.item, owner=owner),
         loaded_last=await store.load_item(names.thread, f"{names.item}3", owner=owner),
         loaded_file=await store.load_attachment(names.file, owner=owner),
@@ -110,6 +111,11 @@ class Stage:
         """Give the attacker, and who else writes then, what they have."""
         for party in way.parties(owner):
             await world.set_up(party, self.attackers[having])
+
+    async def clear(self, world: World, way: Way, owner: Owner) -> None:
+        """Take away what the attacker and the others have."""
+        for party in way.parties(owner):
+            await world.set_up(party, None)
 
     def marks(self, having: str) -> Marks:
         """Return what tells the numbers of an attacker from the victim's."""
