@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy.engine.interfaces import Dialect as EngineDialect
@@ -147,10 +150,9 @@ class PostgreSQL:
 
     async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
         arrays = {name: [each[name] for each in values] for name in statement.names}
-        pages: list[list[Row]] = [[] for _ in values]
-        for row in await self.fetch(driver, for_each(statement), arrays):
-            pages[row[-1] - 1].append(row)
-        return pages
+        rows = await self.fetch(driver, for_each(statement), arrays)
+        ends = [0, *(bisect_right(rows, place, key=itemgetter(-1)) for place in range(1, len(values) + 1))]
+        return [rows[start:end] for start, end in pairwise(ends)]
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
         rows = [[each[name] for name in statement.names] for each in values]
