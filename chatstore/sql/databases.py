@@ -176,6 +176,8 @@ class Database:
 
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""
+        if self._looking is not None:
+            self._looking.cancel()  # who waits for it is told; a migration under way is finished
         await self.units.close()
         await self.let_go()
 
