@@ -21,7 +21,10 @@ from chatstore.stores.memory.spaces import Space
 from chatstore.stores.sql import SQLStore
 
 CALLS_TO_DRIVERS = [(kind, name) for kind in (PostgreSQL, SQLite, _SQLiteThread) for name in ("fetch", "execute_many")]
-"""Where statements are counted."""
+"""Where a connection breaks."""
+
+STATEMENTS = [(Unit, name) for name in ("fetch", "fetch_each", "execute_many", "begin", "commit", "roll_back")]
+"""What is counted: not what sets up a connection, which is made when one is needed."""
 
 Rows: TypeAlias = dict[str, list[dict[str, Any]]]
 """What is kept of an owner: table to rows, in no order, without the owner."""
@@ -187,11 +190,16 @@ SETTLED = 2.0
 SMALL = {
     "chatstore.stores.sql.store.LONG_THREAD": 3,
     "chatstore.stores.sql.access.LONG_THREAD": 3,
+    "chatstore.sql.databases.LANES": 1,
+    "chatstore.sql.databases.READS": 1,
     "chatstore.cursors.MAX_PAGE_BYTES": 60,
     "chatstore.stores.sql.store.MAX_PAGE_BYTES": 500,
     "random.uniform": lambda low, high: 0.0,
 }
-"""So that four items make a thread whose items are removed by the sweeper, and a page of which the sizes come first."""
+"""So that four items make a thread whose items are removed by the sweeper, and a page of which the sizes come first.
+
+And so that all who come while one call is under way are sent together.
+"""
 
 
 @asynccontextmanager
