@@ -46,7 +46,7 @@ LOST = scaled(["both"], ["both", "tenant", "user_id"])
 WAYS_TO_NOTICE = [
     WAYS["company"],
     *DEEPER.values(),
-    *(way for name, way in WAYS.items() if name not in ("company", "user", "savepoint", "block", "single")),
+    *(way for name, way in WAYS.items() if name not in ("company", "user", "savepoint", "block")),
 ]
 """The others send no further statements. First the batches, whose statements have the most conditions."""
 
