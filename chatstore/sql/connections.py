@@ -154,8 +154,8 @@ class Connections:
         pool = self._engine.pool
         return bool(self._idle) if self._free is not None else not isinstance(pool, QueuePool) or pool.checkedin() > 0
 
-    def close(self) -> None:
-        """Give all connections back to the pool."""
+    def give_back(self) -> None:
+        """Give the connections that are kept here to the pool."""
         while self._idle:
             self._idle.pop().close()
 

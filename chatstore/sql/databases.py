@@ -176,8 +176,14 @@ class Database:
 
     async def aclose(self) -> None:
         """End what is under way and close the engine, unless it is the caller's."""
+        if self._looking is not None:
+            self._looking.cancel()  # who waits for it is told; a migration under way is finished
         await self.units.close()
-        self._connections.close()
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Close the connections that nobody uses; a later call makes new ones."""
+        self._connections.give_back()
         if self._owned:
             await self._engine.dispose()
 

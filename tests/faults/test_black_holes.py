@@ -83,6 +83,17 @@ async def test_whatever_is_asked_of_a_black_hole_fails_in_time_and_the_pool_is_w
     tell(f"command timeout {COMMAND:g} s: errors after {max(lasted.values()):.1f} s at the latest, pool whole")
 
 
+async def test_a_close_does_not_wait_for_a_server_that_nobody_waits_for(proxy: Proxy, postgresql_url: str) -> None:
+    proxy.black_hole()
+    store = open_store(proxy.url(postgresql_url))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await store.for_user("ann").load_threads()
+    begun = time.monotonic()
+    await store.aclose()
+    assert time.monotonic() - begun < 2
+
+
 async def test_a_server_that_stops_for_a_moment_is_waited_for(start_server: Callable[..., PostgreSQLServer]) -> None:
     server = await asyncio.to_thread(start_server, PostgreSQLServer(source="machine", durable=False))
     async with open_store(server.url()) as store:

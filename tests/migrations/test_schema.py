@@ -22,6 +22,7 @@ from chatstore.cli import main
 from chatstore.sql import schema
 from chatstore.sql.engines import make_engine
 from chatstore.sql.tables import make_tables
+from chatstore.stores.sql import SQLStore
 
 ROOT = Path(schema.MIGRATIONS).parent
 
@@ -101,6 +102,18 @@ async def test_check_names_the_command_and_makes_nothing(empty_url: str) -> None
         await store.for_user("ann").load_threads()
     await store.aclose()
     assert await on_connection(empty_url, lambda connection: sa.inspect(connection).get_table_names()) == []
+
+
+async def test_a_store_that_cannot_be_entered_keeps_no_connection(empty_url: str) -> None:
+    store = open_store(empty_url, migrate="check")
+    for _ in range(2):
+        with pytest.raises(SchemaError):
+            async with store:
+                pytest.fail("entered without tables")
+    assert isinstance(store.store.wrapped, SQLStore)
+    pool: Any = store.store.wrapped.database._engine.pool
+    assert (pool.checkedin(), pool.checkedout()) == (0, 0)
+    await store.aclose()
 
 
 async def test_off_does_not_migrate(empty_url: str) -> None:

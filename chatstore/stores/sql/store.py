@@ -269,7 +269,11 @@ class SQLStore(SQLFiles):
 
     async def __aenter__(self) -> Self:
         self._lifetime.enter()
-        await self._connect()
+        try:
+            await self._connect()
+        except BaseException:  # nobody will leave what was not entered
+            await self.database.let_go()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
