@@ -11,7 +11,7 @@ from typing import Any
 
 from attacks import BYTES, DAY, LIMITS, SHA256, Attack, Loot
 from ways import Way
-from worlds import STATEMENTS, Rows, World
+from worlds import STATEMENTS, Rows, World, refused
 
 from chatstore.errors import ChatStoreError
 from chatstore.instants import to_microseconds
@@ -197,11 +197,12 @@ class Marks:
 class Outcome:
     """What an attacker can see of an attack: the answer, the statements that it took, and their own rows afterwards.
 
-    And whether it ``waited`` for a lock.
+    And how many statements the database ``refused``, and whether it ``waited`` for a lock.
     """
 
     answers: list[Any]
     statements: int
+    refused: int
     rows: list[list[str]]
     waited: bool
 
@@ -214,7 +215,7 @@ async def attempt(
     hook.rest()
     if way.breaks:
         hook.fail(way.breaks, ConnectionResetError)
-    with way.prepared(world.store), hooked(STATEMENTS) as sent:
+    with way.prepared(world.store), hooked(STATEMENTS) as sent, refused() as errors:
         calls = asyncio.gather(*way.calls(world.store, owner, attack, loot), return_exceptions=True)
         async with world.locked(VICTIM) if way.beside else nullcontext():
             waited = not (await asyncio.wait([calls], timeout=PATIENCE))[0]
@@ -225,6 +226,7 @@ async def attempt(
     return Outcome(
         [_Seen(marks, one).answer(answer) for answer, one in zip(answers, rows, strict=True)],
         sent.calls if way.counts else 0,
+        len(errors),
         [_Seen(marks, one).rows() for one in rows],
         waited and way.beside,
     )

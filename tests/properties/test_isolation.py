@@ -43,6 +43,8 @@ ATTEMPTS = {
 }
 
 
+AT_RANDOM = [way for way in WAYS.values() if (way.counts or way.in_company) and not way.breaks and not way.beside]
+
 ROUND = 1_000
 """Attempts after which all strangers begin anew: what they have should not grow with the number of attempts."""
 
@@ -159,7 +161,7 @@ class _Drawn:
 
     def __init__(self, chance: random.Random, stage: Stage) -> None:
         self._owner = chance.choice(STRANGERS)
-        self._way = chance.choice([way for way in WAYS.values() if way.counts and not way.breaks and not way.beside])
+        self._way = chance.choice(AT_RANDOM)
         self._attack: Attack = chance.choice([attack for attack in self._way.attacks if not attack.may_lag])
         self._loot = replace(OWN, **{field.name: self._name(chance, stage.loot, field.name) for field in fields(Loot)})
 

@@ -113,7 +113,7 @@ WAYS = {
     "user": Way(_through_user, SHARED + OF_USERS),
     "block": Way(_in_block, SHARED + OF_STORES),
     "savepoint": Way(_in_savepoint, SHARED),
-    "company": Way(_through_store, ITEMS + PAGES, in_company=True),
+    "company": Way(_through_store, ITEMS + PAGES, counts=False, in_company=True),
     "single": Way(_through_store, ITEMS, coalesces=False),
     "broken": Way(_through_store, ITEMS, breaks=1),
     "broken, single": Way(_through_store, ITEMS, breaks=1, coalesces=False),
@@ -122,8 +122,8 @@ WAYS = {
 }
 
 DEEPER = {
-    "broken company": Way(_through_store, ITEMS, in_company=True, breaks=2),
-    "waiting company": Way(_through_store, ITEMS, in_company=True, waits=True),
-    "broken, waiting company": Way(_through_store, ITEMS, in_company=True, breaks=2, waits=True),
+    "broken company": Way(_through_store, ITEMS, counts=False, in_company=True, breaks=2),
+    "waiting company": Way(_through_store, ITEMS, counts=False, in_company=True, waits=True),
+    "broken, waiting company": Way(_through_store, ITEMS, counts=False, in_company=True, breaks=2, waits=True),
 }
 """Ways that reach statements which are sent otherwise for one owner alone, or hardly ever."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from unittest.mock import patch
 
 from chatstore import open_store
@@ -19,6 +19,8 @@ from chatstore.sql.dialects import PostgreSQL, SQLite, _SQLiteThread
 from chatstore.stores.memory import MemoryStore
 from chatstore.stores.memory.spaces import Space
 from chatstore.stores.sql import SQLStore
+
+T = TypeVar("T")
 
 CALLS_TO_DRIVERS = [(kind, name) for kind in (PostgreSQL, SQLite, _SQLiteThread) for name in ("fetch", "execute_many")]
 """Where a connection breaks."""
@@ -219,6 +221,23 @@ async def opened_world(url: str, prefix: str = "chatstore_", *, row_security: bo
             )
         )
         yield SQLWorld(store) if isinstance(innermost(store), SQLStore) else MemoryWorld(store)
+
+
+@contextmanager
+def refused() -> Iterator[list[Exception]]:
+    """Yield the errors of the statements that fail meanwhile, also of those that are sent again in another way."""
+    errors: list[Exception] = []
+    run = Unit._run
+
+    async def noted(unit: Unit, call: Awaitable[T]) -> T:
+        try:
+            return await run(unit, call)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    with patch.object(Unit, "_run", noted):
+        yield errors
 
 
 def multiset(rows: Rows) -> dict[str, Counter[str]]:
