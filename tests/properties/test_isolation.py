@@ -42,8 +42,8 @@ ATTEMPTS = {
     "postgresql_url": scaled(1_000, 20_000),
 }
 
-
 AT_RANDOM = [way for way in WAYS.values() if (way.counts or way.in_company) and not way.breaks and not way.beside]
+"""The ways that are quick, and those of one owner alone or of several, not of all."""
 
 ROUND = 1_000
 """Attempts after which all strangers begin anew: what they have should not grow with the number of attempts."""
