@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from chatstore import (
     open_store,
 )
 from chatstore.sql.engines import hide_password
+from chatstore.stores.sql import SQLStore
 
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url"])
@@ -107,6 +108,27 @@ async def test_creates_and_saves_racing_a_delete_end_well(ann: UserStore) -> Non
     await asyncio.gather(*(work(number) for number in range(30)))
     with pytest.raises(NotFoundError):
         await ann.load_thread("raced")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda ann: ann.create_thread(id="t"), lambda ann: ann.save_thread(Thread(id="t"))],
+    ids=["created", "saved"],
+)
+async def test_a_thread_that_is_deleted_while_it_is_made_again_is_there(
+    ann: UserStore, make: Callable[[UserStore], Awaitable[Thread]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was in the way of the insert is gone when it is looked at."""
+    insert = SQLStore._insert_thread
+
+    async def insert_before_the_delete(self: SQLStore, *args: Any) -> Thread | None:
+        inserted = await insert(self, *args)
+        if inserted is None:
+            await ann.delete_thread("t")
+        return inserted
+
+    monkeypatch.setattr(SQLStore, "_insert_thread", insert_before_the_delete)
+    assert await make(ann) == await ann.load_thread("t")
 
 
 async def test_an_update_racing_a_delete_is_not_a_conflict(ann: UserStore) -> None:
