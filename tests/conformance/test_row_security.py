@@ -197,3 +197,15 @@ def test_the_statements_can_be_printed(capsys: pytest.CaptureFixture[str]) -> No
         assert f"ALTER TABLE chat.chatstore_{table} FORCE ROW LEVEL SECURITY;" in printed
         assert f'GRANT SELECT, INSERT, UPDATE, DELETE ON chat.chatstore_{table} TO "app";' in printed
     assert 'GRANT USAGE ON SCHEMA chat TO "app";' in printed
+
+
+async def test_without_a_role_the_rights_stay_as_they_are(guarded: Guarded, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where somebody else grants them: the tables are guarded all the same."""
+    await guarded.execute("ALTER TABLE chatstore_items DISABLE ROW LEVEL SECURITY")
+    assert await asyncio.to_thread(main, ["migrate", guarded.owner_url, "--row-security"]) == 0
+    await _opened(guarded.url, row_security=True)
+    capsys.readouterr()
+    assert await asyncio.to_thread(main, ["migrate", "postgresql://host/db", "--sql", "--row-security"]) == 0
+    printed = capsys.readouterr().out
+    assert "ALTER TABLE chatstore_items FORCE ROW LEVEL SECURITY;" in printed
+    assert "GRANT" not in printed
