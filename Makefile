@@ -6,7 +6,7 @@ NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c "$(NEW_ENOUGH)" 2> /dev/null && echo "$$name" && break; done)
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
-KEEPING := $(addprefix tests/,unit conformance backends attachments migrations operations faults)
+KEEPING := $(addprefix tests/,unit conformance backends attachments migrations operations faults) --ignore-glob="*_kit.py"
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 
 help: ## list the verbs
