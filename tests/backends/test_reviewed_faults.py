@@ -19,6 +19,7 @@ from chatstore import (
     InvalidInputError,
     Item,
     NotFoundError,
+    Owner,
     Thread,
     UnavailableError,
     UserStore,
@@ -189,6 +190,17 @@ async def test_a_close_waits_for_an_open_block(url: str) -> None:
     await asyncio.gather(writing, closing)
     async with open_store(url) as again:
         assert (await again.for_user("ann").load_thread("t")).id == "t"
+
+
+async def test_a_close_of_the_store_of_a_block_ends_that_store_alone(url: str) -> None:
+    owner = Owner("ann")
+    async with open_store(url) as store:
+        async with store.store.transaction() as inner:
+            await inner.create_thread(owner=owner, id="kept")
+            await inner.aclose()
+            with pytest.raises(ClosedError):
+                await inner.load_thread("kept", owner=owner)
+        assert (await store.for_user("ann").load_thread("kept")).id == "kept"
 
 
 async def test_a_close_that_was_cancelled_is_made_good_by_the_next(postgresql_url: str) -> None:
