@@ -1,10 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint types layers bench torture format
+.PHONY: help setup demo serve test coverage lint types layers bench torture format
 
 BIN := .venv/bin
 NEW_ENOUGH := import sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c "$(NEW_ENOUGH)" 2> /dev/null && echo "$$name" && break; done)
+WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
+KEEPING := $(addprefix tests/,unit conformance backends attachments migrations operations faults) --ignore-glob="*_kit.py"
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 
 help: ## list the verbs
@@ -19,7 +21,11 @@ serve: .venv/.demo ## run the example ChatKit server until Ctrl-C
 	@$(BIN)/python -m examples.chatkit_server
 
 test: lint types layers ## check format, lint, types and layers, then run every test
-	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	@$(BIN)/pytest $(WORKERS)
+
+coverage: .venv/.dev ## run the tests of what keeps data, and fail unless they take every branch of it
+	@$(BIN)/coverage erase && $(BIN)/coverage run -m pytest $(WORKERS) $(KEEPING) && \
+		$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 lint: .venv/.dev ## check format and lint
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

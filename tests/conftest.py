@@ -25,6 +25,9 @@ LOOKS_BEFORE_CONNECTING = [
 ]
 """Where a driver, once for each connection, completes a path or looks for a password file."""
 
+MEASURING = ("coverage/collector.py", "lock_data")
+"""Where the threads that are measured take turns."""
+
 S = TypeVar("S", bound=Server)
 
 Require: TypeAlias = Callable[[str], NoReturn]
@@ -51,8 +54,16 @@ def _blocking_the_event_loop_fails() -> Iterator[None]:
         scanned_modules=["chatstore"], excluded_modules=["chatstore.testing", "chatstore.pytest_plugin"]
     ) as watch:
         for function in watch.functions.values():
-            for place, caller in LOOKS_BEFORE_CONNECTING:
+            for place, caller in [*LOOKS_BEFORE_CONNECTING, MEASURING]:
                 function.can_block_in(place, caller)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_are_not_measured() -> Iterator[None]:
+    """Keep the measuring of coverage to the tests: a program that they start may be somebody else's, or is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         yield
 
 

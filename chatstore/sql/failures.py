@@ -98,9 +98,7 @@ def _failure(error: BaseException) -> Failure | None:
         return Failure(UnavailableError(f"no connection of the pool was free in time ({error})"))
     if isinstance(error, NotConnected):
         return Failure(UnavailableError("no connection was made in time"), again=True)
-    if isinstance(error, exc.DBAPIError) and error.orig is not None:
-        return _failure(error.orig)
-    if isinstance(error, exc.EmulatedDBAPIException) and error.orig is not None:
+    if isinstance(error, exc.DBAPIError | exc.EmulatedDBAPIException) and error.orig is not None:
         return _failure(error.orig)
     if isinstance(error, sqlite3.Error):
         return _sqlite_failure(error)

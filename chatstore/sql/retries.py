@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -43,7 +42,9 @@ class Retries:
         """
         deadline = (time.monotonic() if since is None else since) + self._seconds
         failure: Failure | None = None
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 if not self._cuts or whole or (attempt == 1 and not in_steps):
                     return await once()
@@ -58,7 +59,6 @@ class Retries:
                     raise _last(failure, attempt) from error
                 retried(operation, error, failure.error, attempt)
             await asyncio.sleep(pause)
-        raise AssertionError("itertools.count never ends")
 
 
 class _OutOfTime(TimeoutError):

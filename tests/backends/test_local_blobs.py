@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import itertools
 import os
@@ -425,15 +426,24 @@ class TestFullDisk:
             pytest.skip("a tmpfs cannot be mounted here")
         assert output == "OSError OSError again large"
 
-    async def test_an_error_when_flushing_leaves_nothing(
-        self, blobs: LocalBlobs, root: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [
+            (errno.ENOSPC, StorageFullError),
+            (errno.EROFS, ConfigurationError),
+            (errno.ELOOP, IntegrityError),
+            (errno.EIO, UnavailableError),
+        ],
+    )
+    async def test_an_error_when_flushing_leaves_nothing_and_says_what_to_do(
+        self, blobs: LocalBlobs, root: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[ChatStoreError]
     ) -> None:
-        def full(descriptor: int) -> None:
-            raise OSError(28, "No space left on device")
+        def fail(descriptor: int) -> None:
+            raise OSError(code, os.strerror(code))
 
         await put(blobs, "other")
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(StorageFullError) as caught:
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(kind) as caught:
             await put(blobs, "a")
         assert isinstance(caught.value.__cause__, OSError)
         assert files(root) == ["ot/other"]

@@ -8,9 +8,11 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
-from chatstore import NotFoundError, UserStore, open_store
+from chatstore import Item, NotFoundError, UserStore, open_store
+from chatstore.assembly import ChatStore
 from chatstore.sql.connections import Unit
 from chatstore.sql.databases import Database
 from chatstore.stores.sql import SQLStore
@@ -80,6 +82,54 @@ async def test_a_page_of_a_long_thread_takes_little_memory(ann: UserStore) -> No
     assert peak <= 20 * 1024 * 1024
 
 
+@pytest.fixture
+def four_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatstore.stores.sql.store.LONG_THREAD", 3)
+
+
+async def with_long_threads(store: ChatStore, *ids: str) -> tuple[UserStore, SQLStore]:
+    ann = store.for_user("ann")
+    for id in ids:
+        await ann.create_thread(id=id)
+        await ann.add_thread_items(id, [Item(type="note", data={})] * 4)
+    assert isinstance(store.store.wrapped, SQLStore)
+    return ann, store.store.wrapped
+
+
+async def items_left(store: SQLStore) -> int:
+    rows = await store.database.units.read("count", lambda unit: unit.fetch("SELECT count(*) FROM {items}", {}))
+    return int(rows[0][0])
+
+
+@pytest.mark.usefixtures("four_are_long")
+async def test_a_long_thread_that_a_block_deletes_is_swept_once_that_has_committed(url: str) -> None:
+    async with open_store(url) as chat:
+        ann, store = await with_long_threads(chat, "long")
+        async with ann.transaction() as tx:
+            await tx.delete_thread("long")
+            assert store._sweeping is None
+        assert store._sweeping is not None
+        await store._sweeping
+        assert await items_left(store) == 0
+
+
+@pytest.mark.usefixtures("four_are_long")
+async def test_a_long_thread_that_is_deleted_during_a_sweep_is_left_to_it(postgresql_url: str) -> None:
+    other = await asyncpg.connect(postgresql_url)
+    async with open_store(postgresql_url) as chat:
+        ann, store = await with_long_threads(chat, "one", "two")
+        async with other.transaction():
+            await other.execute("LOCK TABLE chatstore_items IN SHARE MODE")
+            await ann.delete_thread("one")
+            sweeping = store._sweeping
+            await ann.delete_thread("two")
+            assert store._sweeping is sweeping
+        assert sweeping is not None
+        await sweeping
+        assert await items_left(store) == 0
+    await other.close()
+
+
 async def test_a_long_thread_is_gone_at_once_and_its_items_soon(ann: UserStore) -> None:
     await ann.delete_thread("long")
     with pytest.raises(NotFoundError):
@@ -91,6 +141,5 @@ async def test_a_long_thread_is_gone_at_once_and_its_items_soon(ann: UserStore) 
     assert isinstance(store, SQLStore)
     assert store._sweeping is not None
     await store._sweeping
-    rows = await store.database.units.read("count", lambda unit: unit.fetch("SELECT count(*) FROM {items}", {}))
-    assert rows[0][0] == SHORT
+    assert await items_left(store) == SHORT
     assert len((await ann.load_thread_items("short")).data) == 50

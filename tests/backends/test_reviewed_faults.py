@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -19,12 +19,14 @@ from chatstore import (
     InvalidInputError,
     Item,
     NotFoundError,
+    Owner,
     Thread,
     UnavailableError,
     UserStore,
     open_store,
 )
 from chatstore.sql.engines import hide_password
+from chatstore.stores.sql import SQLStore
 
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url"])
@@ -109,6 +111,27 @@ async def test_creates_and_saves_racing_a_delete_end_well(ann: UserStore) -> Non
         await ann.load_thread("raced")
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda ann: ann.create_thread(id="t"), lambda ann: ann.save_thread(Thread(id="t"))],
+    ids=["created", "saved"],
+)
+async def test_a_thread_that_is_deleted_while_it_is_made_again_is_there(
+    ann: UserStore, make: Callable[[UserStore], Awaitable[Thread]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was in the way of the insert is gone when it is looked at."""
+    insert = SQLStore._insert_thread
+
+    async def insert_before_the_delete(self: SQLStore, *args: Any) -> Thread | None:
+        inserted = await insert(self, *args)
+        if inserted is None:
+            await ann.delete_thread("t")
+        return inserted
+
+    monkeypatch.setattr(SQLStore, "_insert_thread", insert_before_the_delete)
+    assert await make(ann) == await ann.load_thread("t")
+
+
 async def test_an_update_racing_a_delete_is_not_a_conflict(ann: UserStore) -> None:
     for _ in range(15):
         await ann.create_thread(id="raced")
@@ -167,6 +190,17 @@ async def test_a_close_waits_for_an_open_block(url: str) -> None:
     await asyncio.gather(writing, closing)
     async with open_store(url) as again:
         assert (await again.for_user("ann").load_thread("t")).id == "t"
+
+
+async def test_a_close_of_the_store_of_a_block_ends_that_store_alone(url: str) -> None:
+    owner = Owner("ann")
+    async with open_store(url) as store:
+        async with store.store.transaction() as inner:
+            await inner.create_thread(owner=owner, id="kept")
+            await inner.aclose()
+            with pytest.raises(ClosedError):
+                await inner.load_thread("kept", owner=owner)
+        assert (await store.for_user("ann").load_thread("kept")).id == "kept"
 
 
 async def test_a_close_that_was_cancelled_is_made_good_by_the_next(postgresql_url: str) -> None:

@@ -8,10 +8,12 @@ import os
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -352,6 +354,15 @@ class TestWaiting:
         assert isinstance(caught.value.__cause__, OSError)
         assert await keys(blobs) == ["b"]
 
+    async def test_a_temporary_file_that_cannot_be_made_is_told_and_stores_nothing(
+        self, blobs: S3Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+        with pytest.raises(UnavailableError, match="a temporary file cannot be written: No such file") as caught:
+            await put(blobs, "a", bytes(parts.MEMORY_BYTES + 1))
+        assert isinstance(caught.value.__cause__, FileNotFoundError)
+        assert await keys(blobs) == []
+
     async def test_sixteen_slow_clients_do_not_hold_up_another(self, blobs: S3Blobs) -> None:
         reached = [asyncio.Event() for _ in range(16)]
 
@@ -649,6 +660,27 @@ class TestFaults:
         for name, (failure, seconds) in found.items():
             assert type(failure) is UnavailableError, name
             assert seconds < 10, name
+
+    async def test_a_blob_that_is_made_between_the_two_looks_is_there(self) -> None:
+        async def handle(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            is_head = head.startswith(b"HEAD ")
+            writer.write(answer("404 Not Found") if is_head else answer("200 OK", b"bytes", 'ETag: "e"'))
+
+        async with serving(handle) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
+            found = await blobs.stat("a")
+        assert found is not None
+        assert (found.etag, found.size) == ("e", 5)
+
+    async def test_a_create_is_a_conflict_also_where_the_other_blob_is_gone_since(self) -> None:
+        async def handle(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await rest_of(head, reader, writer)
+            is_head = head.startswith(b"HEAD ")
+            refused = answer("412 Precondition Failed", error("PreconditionFailed"))
+            writer.write(answer("404 Not Found") if is_head else refused)
+
+        async with serving(handle) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:
+            with pytest.raises(ConflictError, match=r"^put 'a': "):
+                await put(blobs, "a", if_absent=True)
 
     async def test_a_page_of_somebody_else_is_no_answer(self) -> None:
         async with serving(babbling) as address, S3Blobs("bucket", endpoint_url=address, region=REGION) as blobs:

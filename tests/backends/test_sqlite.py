@@ -28,6 +28,8 @@ from chatstore import (
     UserStore,
     open_store,
 )
+from chatstore.sql.connections import Unit
+from chatstore.stores.sql import SQLStore
 
 
 @pytest.fixture
@@ -206,6 +208,22 @@ async def test_a_store_in_memory_declares_nothing() -> None:
         await store.for_user("ann").create_thread(id="t")
     async with open_store("sqlite://") as another:
         assert (await another.for_user("ann").load_threads()).data == []
+
+
+async def test_a_unit_that_awaits_anything_but_its_statements_is_refused_and_undone(empty_sqlite_url: str) -> None:
+    """It runs in the connection's thread, where there is no event loop."""
+
+    async def work(unit: Unit) -> None:
+        await unit.fetch("INSERT INTO {probes} (id, written) VALUES ('half', 0)", {})
+        await asyncio.sleep(0)
+
+    async with open_store(empty_sqlite_url) as store:
+        assert isinstance(store.store.wrapped, SQLStore)
+        units = store.store.wrapped.database.units
+        with pytest.raises(RuntimeError, match="awaited something else"):
+            await units.transact("work", work)
+        found = await units.read("count", lambda unit: unit.fetch("SELECT count(*) FROM {probes}", {}))
+    assert found[0][0] == 0
 
 
 async def test_a_file_is_durable_and_shared(ann: UserStore) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
+import asyncpg
 import pytest
 from guarded import Guarded, guarded_database
 
@@ -142,6 +143,23 @@ async def test_many_owners_who_write_at_once_each_see_their_own(guarded: Guarded
             assert len((await user.load_thread_items("t")).data) == 20
 
 
+async def test_what_was_cut_off_in_a_statement_is_stored_once(guarded: Guarded) -> None:
+    """The owner was set in the transaction that went with the connection, and is set again."""
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = $1"
+    other = await asyncpg.connect(guarded.owner_url)
+    async with open_store(guarded.url, row_security=True) as store:
+        ann = store.for_user("ann")
+        thread = await ann.create_thread()
+        async with other.transaction():
+            await other.execute("SELECT 1 FROM chatstore_threads FOR UPDATE")
+            adding = asyncio.create_task(ann.add_thread_item(thread.id, message("once", id="once")))
+            while not await other.fetch(cut, guarded.role):  # noqa: ASYNC110  the server says nothing when it waits
+                await asyncio.sleep(0.01)
+        await adding
+        assert [item.id for item in (await ann.load_thread_items(thread.id)).data] == ["once"]
+    await other.close()
+
+
 async def test_maintenance_reaches_all_owners(guarded: Guarded) -> None:
     """Sweep and verify do their work as the application's role."""
     async with open_store(guarded.url, blobs="sql", row_security=True) as store:
@@ -179,3 +197,15 @@ def test_the_statements_can_be_printed(capsys: pytest.CaptureFixture[str]) -> No
         assert f"ALTER TABLE chat.chatstore_{table} FORCE ROW LEVEL SECURITY;" in printed
         assert f'GRANT SELECT, INSERT, UPDATE, DELETE ON chat.chatstore_{table} TO "app";' in printed
     assert 'GRANT USAGE ON SCHEMA chat TO "app";' in printed
+
+
+async def test_without_a_role_the_rights_stay_as_they_are(guarded: Guarded, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where somebody else grants them: the tables are guarded all the same."""
+    await guarded.execute("ALTER TABLE chatstore_items DISABLE ROW LEVEL SECURITY")
+    assert await asyncio.to_thread(main, ["migrate", guarded.owner_url, "--row-security"]) == 0
+    await _opened(guarded.url, row_security=True)
+    capsys.readouterr()
+    assert await asyncio.to_thread(main, ["migrate", "postgresql://host/db", "--sql", "--row-security"]) == 0
+    printed = capsys.readouterr().out
+    assert "ALTER TABLE chatstore_items FORCE ROW LEVEL SECURITY;" in printed
+    assert "GRANT" not in printed

@@ -6,12 +6,15 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import asyncpg
 import pytest
 
 from chatstore.blobs.sql import SQLBlobs
 from chatstore.protocols import BlobStore
+from chatstore.sql.dialects import PostgreSQL, Values
+from chatstore.sql.statements import Statement
 from chatstore.stores.sql import open_sql
 from chatstore.testing.blob_suite import BlobTests
 from chatstore.testing.blob_suites.lifecycle import Reopen
@@ -63,3 +66,23 @@ class TestPostgreSQLBlobs(BlobTests):
     @pytest.fixture
     def reopen(self, url: str, blobs_at: At) -> Reopen:
         return blobs_at(url)
+
+
+async def test_a_blob_that_is_deleted_while_it_is_replaced_is_there_with_the_new_bytes(
+    url: str, blobs_at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was in the way of the insert is gone when it is to be locked."""
+    blobs = await blobs_at(url)()
+    await blobs.put("ab/raced", b"old", content_type="text/plain")
+    fetch = PostgreSQL.fetch
+
+    async def fetch_after_the_delete(self: PostgreSQL, driver: Any, statement: Statement, values: Values) -> Any:
+        if statement.sql.startswith("SELECT number, sha256"):
+            monkeypatch.setattr(PostgreSQL, "fetch", fetch)
+            await blobs.delete("ab/raced")
+        return await fetch(self, driver, statement, values)
+
+    monkeypatch.setattr(PostgreSQL, "fetch", fetch_after_the_delete)
+    await blobs.put("ab/raced", b"new", content_type="text/plain")
+    assert await blobs.read("ab/raced") == b"new"
+    assert PostgreSQL.fetch is fetch, "it was deleted in between"

@@ -81,6 +81,12 @@ async def test_the_first_try_of_several_statements_ends_with_the_deadline() -> N
     assert isinstance(caught.value.__cause__, TimeoutError)
 
 
+async def test_a_time_limit_of_the_unit_itself_is_not_the_deadline() -> None:
+    with pytest.raises(UnavailableError, match=r"^save: no answer in time$") as caught:
+        await Retries(5, cuts=True)("save", after(TimeoutError("of the driver")), in_steps=True)
+    assert str(caught.value.__cause__) == "of the driver"
+
+
 async def test_the_time_counts_from_when_the_caller_came() -> None:
     came = time.monotonic() - SECONDS
     with pytest.raises(UnavailableError, match=r"gave up after 1 try$"):
