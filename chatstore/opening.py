@@ -61,9 +61,10 @@ def open_store(
     SQLAlchemy ``AsyncEngine`` of one of these, which stays the caller's to dispose. ``migrate`` says what
     happens to tables that are missing or outdated when connecting: ``auto`` makes them, ``check`` raises
     ``SchemaError`` with the command to run, ``off`` does not look. ``schema`` (PostgreSQL) and ``prefix`` say
-    where the tables are; ``max_item_bytes`` bounds one item's JSON. Items that several tasks write at the same
-    time are sent to a database together, unless ``coalesce`` is false. With ``row_security`` PostgreSQL itself keeps
-    every statement from the rows of other owners; ``chatstore migrate URL --row-security`` comes first.
+    where the tables are; ``max_item_bytes`` bounds one item's JSON. Items that several tasks write at the same time are
+    sent to a database together, and pages that they read come together, unless ``coalesce`` is false. With
+    ``row_security`` PostgreSQL itself keeps every statement from the rows of other owners; ``chatstore migrate URL
+    --row-security`` comes first.
 
     ``blobs`` says where the bytes of attachments live: ``memory://``, ``file:./folder``,
     ``s3://bucket/prefix?endpoint_url=...``, ``sql`` (chunks in the store's own database) or a blob store.
