@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from chatstore.errors import UnavailableError
-from chatstore.shielding import unscoped
+from chatstore.shielding import Answer
 from chatstore.sql.connections import Unit
 from chatstore.sql.gathering import Gathering, Waiting, observed, own_error
 from chatstore.sql.items import ItemWrite, Kind, Outcome, ThreadKey
@@ -40,10 +40,8 @@ class Lane(Gathering[ItemWrite]):
         with self._units.open:
             if not self._queue and not self._senders:
                 return await self._write_alone(write)
-            answer: tuple[Outcome, bool] = await unscoped(
-                self._join(write.operation, write, partial(self._withdraw, write))
-            )
-            return answer
+            answer: Answer[tuple[Outcome, bool]] = self._join(write.operation, write)
+            return await answer.arrive_in_any_case(partial(self._withdraw, write))
 
     async def _write_alone(self, write: ItemWrite) -> tuple[Outcome, bool]:
         """Write what nobody else's write is there to go with, at less cost than a batch of one."""

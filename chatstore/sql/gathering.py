@@ -11,7 +11,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -78,9 +78,9 @@ class Gathering(ABC, Generic[C]):
     async def _send(self, batch: Sequence[Waiting[C]]) -> None:
         """Send calls together and answer each of them."""
 
-    def _join(self, operation: str, call: C, leaves: Callable[[], bool]) -> Answer[Any]:
-        """Queue a call and return where its answer will be; ``leaves`` as an answer's."""
-        answer: Answer[Any] = Answer(leaves)
+    def _join(self, operation: str, call: C) -> Answer[Any]:
+        """Queue a call and return where its answer will be."""
+        answer: Answer[Any] = Answer()
         self._queue.append(Waiting(operation, call, time.monotonic(), answer))
         self._begin()
         return answer

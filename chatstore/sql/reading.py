@@ -28,7 +28,7 @@ class Pages(Gathering[Values]):
         """Return the rows of a page; a cancelled caller leaves at once."""
         with self._units.open:
             if self._queue or not self._has_room:
-                rows: Sequence[Row] = await self._join(operation, values, lambda: True)
+                rows: Sequence[Row] = await self._join(operation, values).arrive()
                 return rows
             self._senders += 1
             try:
@@ -75,7 +75,7 @@ class _Batch:
         return len(self.taken) >= MAX_PAGES or self.rows >= MAX_ROWS
 
     def take(self, waiting: Waiting[Values]) -> bool:
-        if waiting.answer.done():  # its caller has left
+        if not waiting.answer.is_wanted:  # its caller has left
             return True
         rows = waiting.call["candidates"]
         if self.taken and self.rows + rows > MAX_ROWS:

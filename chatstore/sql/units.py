@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from chatstore.errors import ClosedError, UnavailableError
 from chatstore.observing.calls import Call, run_for, running
-from chatstore.shielding import Answer, unscoped
+from chatstore.shielding import Answer
 from chatstore.sql.connections import Connections, Unit, Work
 from chatstore.sql.dialects import Dialect
 from chatstore.sql.failures import Failure, failure_of
@@ -265,15 +265,15 @@ class Units:
                 answer.fail(error)
 
         def cut_short(task: asyncio.Task[None]) -> None:
-            if not answer.done():
+            if answer.is_wanted:
                 unit.close()
                 answer.fail(closed())
 
-        answer: Answer[T] = Answer(leaves)
+        answer: Answer[T] = Answer()
         task = asyncio.ensure_future(answered())
         task.add_done_callback(cut_short)
         self.watch(task)
-        return await unscoped(answer)
+        return await answer.arrive_in_any_case(leaves)
 
 
 class BoundUnits:

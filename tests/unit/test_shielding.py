@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from chatstore.shielding import Answer, ended, finished
+from chatstore.shielding import Answer, _Wait, ended, finished
 
 
 class Work:
@@ -104,8 +104,13 @@ async def test_a_scope_and_a_task_cancelled_at_once_both_wait() -> None:
 
 
 async def test_waiting_in_a_cancelled_scope_does_not_keep_the_loop_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, cancels = Work(), []
-    monkeypatch.setattr(Answer, "cancel", lambda answer, msg=None: cancels.append(answer))
+    work, cancels, cancel = Work(), [], _Wait.cancel
+
+    def counted(wait: _Wait, msg: Any = None) -> bool:
+        cancels.append(wait)
+        return cancel(wait, msg)
+
+    monkeypatch.setattr(_Wait, "cancel", counted)
 
     async def scoped() -> None:
         with anyio.CancelScope() as scope:
@@ -116,7 +121,7 @@ async def test_waiting_in_a_cancelled_scope_does_not_keep_the_loop_busy(monkeypa
     await turns(1000)
     work.released.set()
     await caller
-    assert cancels == []
+    assert len(cancels) == 1
 
 
 async def test_an_error_that_comes_after_a_cancellation_gives_way_to_it_without_a_complaint() -> None:
@@ -183,3 +188,58 @@ async def test_who_does_not_stay_may_end_the_work_as_well() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert (work.cancelled, task.cancelled()) == (1, True)
+
+
+async def test_a_cancellation_and_the_answer_in_one_turn_of_the_loop() -> None:
+    """The answer comes first, or the cancellation does: it is raised either way, and once."""
+    for answers_first in (True, False):
+        answer: Answer[str] = Answer()
+        caller = asyncio.create_task(answer.arrive_in_any_case())
+        await turns(1)
+        steps = [lambda answer=answer: answer.give("result"), caller.cancel]
+        for step in steps if answers_first else reversed(steps):
+            step()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+
+async def test_an_answer_that_is_there_is_not_waited_for() -> None:
+    answer: Answer[str] = Answer()
+    answer.give("first")
+    answer.give("second")
+    answer.fail(KeyError("third"))
+    assert (await answer.arrive(), await answer.arrive_in_any_case()) == ("first", "first")
+
+
+async def test_a_caller_that_has_left_is_not_answered() -> None:
+    answer: Answer[str] = Answer()
+    caller = asyncio.create_task(answer.arrive())
+    await turns(1)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not answer.is_wanted
+
+
+async def test_in_a_scope_a_native_cancellation_lets_a_caller_leave_and_the_scopes_own_does_not() -> None:
+    answer: Answer[str] = Answer()
+
+    async def scoped(scope: anyio.CancelScope) -> str:
+        with scope:
+            return await answer.arrive_in_any_case(lambda: True)
+        return "the scope ended"
+
+    scope = anyio.CancelScope()
+    caller = asyncio.create_task(scoped(scope))
+    await turns(2)
+    scope.cancel()
+    await turns(20)
+    assert not caller.done()
+    answer.give("result")
+    assert await caller == "result"
+    answer, scope = Answer(), anyio.CancelScope()
+    caller = asyncio.create_task(scoped(scope))
+    await turns(2)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
