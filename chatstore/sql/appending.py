@@ -19,7 +19,7 @@ from chatstore.sql.single import COARSE
 _TENANT, _USER, _THIRD, _FOURTH = (f"json_extract(given.value, '$[{place}]')" for place in range(4))
 
 _THREADS = (
-    "SELECT t.tenant, t.user_id, t.id, t.key, t.last_position, t.latest_instant, t.updated, {now}"
+    "SELECT given.key, t.key, t.last_position, t.latest_instant, t.updated, {now}"
     " FROM json_each(:threads) AS given CROSS JOIN {threads} AS t"
     f" WHERE t.tenant = {_TENANT} AND t.user_id = {_USER} AND t.id = {_THIRD} AND t.deleted IS NULL"
 )
@@ -101,8 +101,9 @@ async def _append(unit: Unit, writes: Sequence[ItemWrite]) -> dict[int, Outcome]
 
 
 async def _lock(unit: Unit, threads: set[ThreadKey]) -> dict[ThreadKey, _Thread]:
-    rows = await unit.fetch(_THREADS, {"threads": unit.dialect.array(sorted(threads))})
-    return {(row[0], row[1], row[2]): _Thread(*row[3:]) for row in rows}
+    given = sorted(threads)
+    rows = await unit.fetch(_THREADS, {"threads": unit.dialect.array(given)})
+    return {given[row[0]]: _Thread(*row[1:]) for row in rows}
 
 
 async def _stored(unit: Unit, writes: Sequence[ItemWrite], threads: dict[ThreadKey, _Thread]) -> set[tuple[int, str]]:

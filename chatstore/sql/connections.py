@@ -63,8 +63,8 @@ class Unit:
         return await self._run(self.dialect.fetch(self._driver, self._statements[template], values))
 
     async def fetch_each(self, template: str, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
-        """Run the statement of a template, which reads, for each of the values and return the rows of each."""
-        return await self._run(self.dialect.fetch_each(self._driver, self._statements[template], values))
+        """Run the statement of a page's template for each of the values and return the rows of each."""
+        return await self._run(self.dialect.fetch_each(self._driver, self._statements, template, values))
 
     async def execute_many(self, template: str, values: Sequence[Values]) -> None:
         """Run the statement of a template for each of the values."""

@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import Dialect as EngineDialect
 from chatstore import instants
 from chatstore.deadlines import Deadlines
 from chatstore.errors import ConfigurationError
-from chatstore.sql.statements import Statement, for_each
+from chatstore.sql.statements import Statement, Statements, for_each
 from chatstore.sql.tables import Tables
 
 T = TypeVar("T")
@@ -74,8 +74,10 @@ class Dialect(Protocol):
         """Run one statement on the driver's connection and return its rows."""
         ...
 
-    async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
-        """Run the statement of a page for each of the values and return the rows of each."""
+    async def fetch_each(
+        self, driver: Any, statements: Statements, page: str, values: Sequence[Values]
+    ) -> Sequence[Sequence[Row]]:
+        """Run the statement of a page's template for each of the values and return the rows of each."""
         ...
 
     async def execute_many(self, driver: Any, statement: Statement, values: Sequence[Values]) -> None:
@@ -148,9 +150,12 @@ class PostgreSQL:
         rows: Sequence[Row] = await driver.fetch(statement.numbered, *[values[name] for name in statement.names])
         return rows
 
-    async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
+    async def fetch_each(
+        self, driver: Any, statements: Statements, page: str, values: Sequence[Values]
+    ) -> Sequence[Sequence[Row]]:
+        statement = statements[for_each(page)]
         arrays = {name: [each[name] for each in values] for name in statement.names}
-        rows = await self.fetch(driver, for_each(statement), arrays)
+        rows = await self.fetch(driver, statement, arrays)
         ends = [0, *(bisect_right(rows, place, key=itemgetter(-1)) for place in range(1, len(values) + 1))]
         return [rows[start:end] for start, end in pairwise(ends)]
 
@@ -222,7 +227,11 @@ class SQLite:
         rows: Sequence[Row] = await driver.execute_fetchall(statement.sql, self._timed(statement, values))
         return rows
 
-    async def fetch_each(self, driver: Any, statement: Statement, values: Sequence[Values]) -> Sequence[Sequence[Row]]:
+    async def fetch_each(
+        self, driver: Any, statements: Statements, page: str, values: Sequence[Values]
+    ) -> Sequence[Sequence[Row]]:
+        statement = statements[page]
+
         async def each(dialect: Dialect, inner: Any) -> Sequence[Sequence[Row]]:
             return [await dialect.fetch(inner, statement, given) for given in values]
 

@@ -48,15 +48,16 @@ _TYPES = {
 
 
 @lru_cache
-def for_each(page: Statement) -> Statement:
-    """Return the statement that reads a page for each of the elements of its parameters, which are arrays.
+def for_each(page: str) -> str:
+    """Return the template that reads a page for each of the elements of its parameters, which are arrays.
 
     The rows come in the order of the elements; their last column is the element's number, from 1.
     """
-    arrays = ", ".join(f"CAST(:{name} AS {_TYPES[name]}[])" for name in page.names)
-    one = _PARAMETER.sub(r"given.\1", page.sql).replace(ALONE, "given.place")
-    return statement(
-        f"SELECT page.* FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(page.names)}, place)"
+    names = statement(page).names
+    arrays = ", ".join(f"CAST(:{name} AS {_TYPES[name]}[])" for name in names)
+    one = _PARAMETER.sub(r"given.\1", page).replace(ALONE, "given.place")
+    return (
+        f"SELECT page.* FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(names)}, place)"
         f" CROSS JOIN LATERAL ({one}) AS page ORDER BY given.place"
     )
 

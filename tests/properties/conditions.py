@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import chatstore
-from chatstore.sql.statements import ALL_OWNERS
+from chatstore.sql.statements import ALL_OWNERS, ALONE, for_each
 
 _PACKAGE = Path(chatstore.__file__).parent
 _OWNED = r"\{(?:threads|items|attachments|usage|deletions)\}"
@@ -53,7 +53,8 @@ def all_statements() -> list[str]:
         if re.search(_OWNED, path.read_text().replace("{{", "{").replace("}}", "}")):
             name = ".".join(path.relative_to(_PACKAGE.parent).with_suffix("").parts)
             texts |= dict.fromkeys(_texts(import_module(name)))
-    return [text for text in texts if _STATEMENT.match(text) and not _UNFILLED.search(text) and re.search(_OWNED, text)]
+    whole = [text for text in texts if _STATEMENT.match(text) and not _UNFILLED.search(text)]
+    return [text for text in [*whole, *_of_several(whole)] if re.search(_OWNED, text)]
 
 
 def sources(template: str) -> int:
@@ -87,6 +88,11 @@ def _without(place: re.Match[str]) -> Iterator[tuple[Literal["tenant", "user_id"
         tenant, user = place[0].split(" AND ")
         yield "tenant", f"{_ALWAYS} AND {user}"
         yield "user_id", f"{tenant} AND {_ALWAYS}"
+
+
+def _of_several(templates: list[str]) -> Iterator[str]:
+    """Return what is sent where the pages of several callers are read together."""
+    return (for_each(template) for template in templates if ALONE in template)
 
 
 def _texts(module: ModuleType) -> Iterator[str]:

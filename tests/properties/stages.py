@@ -11,7 +11,7 @@ from typing import Any
 
 from attacks import BYTES, DAY, LIMITS, SHA256, Attack, Loot
 from ways import Way
-from worlds import Rows, World
+from worlds import STATEMENTS, Rows, World, refused
 
 from chatstore.errors import ChatStoreError
 from chatstore.instants import to_microseconds
@@ -21,7 +21,7 @@ from chatstore.owners import Owner
 from chatstore.positions import STEP
 from chatstore.protocols import FileRecord, Store
 from chatstore.testing.factories import message, minutes, upload
-from chatstore.testing.faults.failing import Hook
+from chatstore.testing.faults.failing import Hook, hooked
 from chatstore.testing.suites.reading import exactly
 
 VICTIM = Owner("ann", "m")
@@ -55,6 +55,9 @@ async def seed(store: Store, owner: Owner, names: Loot, word: str, minute: int, 
             for n in range(many)
         ]
         await store.add_thread_items(id, texts, owner=owner)
+    gone = [message(word, id=f"gone-{n}", created_at=minutes(minute)) for n in range(3)]
+    await store.add_thread_items(names.other, gone, owner=owner)  # few items are left where more than few were added
+    await store.delete_thread_items(names.other, [item.id for item in gone], owner=owner)
     for _ in range(2 if delay else 1):
         await store.update_thread(names.thread, owner=owner, title=f"{word}!")
         await store.update_thread(names.thread, owner=owner, title=word)
@@ -194,11 +197,12 @@ class Marks:
 class Outcome:
     """What an attacker can see of an attack: the answer, the statements that it took, and their own rows afterwards.
 
-    And whether it ``waited`` for a lock.
+    And how many statements the database ``refused``, and whether it ``waited`` for a lock.
     """
 
     answers: list[Any]
     statements: int
+    refused: int
     rows: list[list[str]]
     waited: bool
 
@@ -210,19 +214,19 @@ async def attempt(
     parties = way.parties(owner)
     hook.rest()
     if way.breaks:
-        hook.fail(1, ConnectionResetError)
-    with way.prepared(world.store):
+        hook.fail(way.breaks, ConnectionResetError)
+    with way.prepared(world.store), hooked(STATEMENTS) as sent, refused() as errors:
         calls = asyncio.gather(*way.calls(world.store, owner, attack, loot), return_exceptions=True)
         async with world.locked(VICTIM) if way.beside else nullcontext():
             waited = not (await asyncio.wait([calls], timeout=PATIENCE))[0]
-        answers = await calls
+        answers = (await calls)[-len(parties) :]
         await world.settle()
-    statements = hook.calls if way.counts else 0
     hook.rest()
     rows = [await world.rows(party) for party in parties]
     return Outcome(
         [_Seen(marks, one).answer(answer) for answer, one in zip(answers, rows, strict=True)],
-        statements,
+        sent.calls if way.counts else 0,
+        len(errors),
         [_Seen(marks, one).rows() for one in rows],
         waited and way.beside,
     )

@@ -15,10 +15,13 @@ from chatstore.protocols import Store
 from chatstore.testing.machine import StoreMachine
 from chatstore.testing.processes import Folder
 
-pytestmark = pytest.mark.timeout(scaled(300, 3600))
+PARTS = 3
+"""Of the histories of a store, so that processes share them."""
+
+pytestmark = [pytest.mark.timeout(scaled(300, 3600)), pytest.mark.parametrize("part", range(PARTS))]
 
 HISTORIES = settings(
-    max_examples=scaled(150, 2_000),
+    max_examples=scaled(150, 2_000) // PARTS,
     stateful_step_count=50,
     deadline=None,
     database=None,
@@ -45,13 +48,13 @@ def file() -> Iterator[Path]:
     folder.remove()
 
 
-def test_sqlite_is_as_the_reference_at_random(file: Path) -> None:
+def test_sqlite_is_as_the_reference_at_random(file: Path, part: int) -> None:
     run_histories(f"sqlite:///{file}", kept=True)
 
 
-def test_sqlite_in_memory_is_as_the_reference_at_random() -> None:
+def test_sqlite_in_memory_is_as_the_reference_at_random(part: int) -> None:
     run_histories("sqlite://", kept=False)
 
 
-def test_postgresql_is_as_the_reference_at_random(postgresql_url: str) -> None:
+def test_postgresql_is_as_the_reference_at_random(postgresql_url: str, part: int) -> None:
     run_histories(postgresql_url, kept=True)

@@ -71,8 +71,9 @@ class Scene:
 
     async def content(self) -> Any:
         """Return every row of every table."""
-        if isinstance(self.store.store, MemoryStore):
-            return {owner: repr((space.threads, space.files)) for owner, space in self.store.store._spaces.items()}
+        wrapped = self.store.store.wrapped
+        if isinstance(wrapped, MemoryStore):
+            return {owner: repr((space.threads, space.files)) for owner, space in wrapped._spaces.items()}
         if self.url.startswith("sqlite"):
             with sqlite3.connect(self.url.removeprefix("sqlite:///")) as connection:
                 rows = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Iterator
@@ -9,13 +10,28 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from attacks import FILES, OF_ADMINS, OF_STORES, OF_USERS, SHARED, UNBOUND, Attack, Loot, naming_parameters
+from attacks import (
+    FILES,
+    LISTINGS,
+    OF_ADMINS,
+    OF_STORES,
+    OF_USERS,
+    ORDERS,
+    SHARED,
+    UNBOUND,
+    Attack,
+    Loot,
+    naming_parameters,
+)
 from scale import scaled, tell
 from stages import HAVING, OWN, STRANGERS, VICTIM, Marks, Outcome, Stage, attempt, staged
 from ways import WAYS, Way
 from worlds import CALLS_TO_DRIVERS, World, multiset, opened_world
 
 from chatstore.protocols import Store
+from chatstore.sql.coalescing import Lane
+from chatstore.sql.reading import Pages
+from chatstore.testing.factories import message
 from chatstore.testing.faults.failing import Hook, hooked
 from chatstore.users import UserStore
 
@@ -25,6 +41,12 @@ ATTEMPTS = {
     "sqlite_url": scaled(1_000, 20_000),
     "postgresql_url": scaled(1_000, 20_000),
 }
+
+AT_RANDOM = [way for way in WAYS.values() if (way.counts or way.in_company) and not way.breaks and not way.beside]
+"""The ways that are quick, and those of one owner alone or of several, not of all."""
+
+ROUND = 1_000
+"""Attempts after which all strangers begin anew: what they have should not grow with the number of attempts."""
 
 
 @pytest.fixture(params=BACKENDS)
@@ -85,6 +107,31 @@ async def test_an_attack_is_answered_as_if_the_victim_never_was(way: Way, world:
             assert multiset(await world.rows(VICTIM)) == multiset(victims), f"{attack} by {stranger}, who has {having}"
 
 
+async def test_owners_who_call_at_the_same_time_each_get_their_own(world: World) -> None:
+    """The same ids, in one statement for all: of each owner's items, none of another's, in every listing."""
+    owners = [VICTIM, *STRANGERS]
+    users = [world.store.for_user(owner.user, owner.tenant) for owner in owners]
+    for user, owner in zip(users, owners, strict=True):
+        await user.create_thread(id="t", title=f"{owner}")
+    with hooked([(Lane, "_send"), (Pages, "_send")]) as sent:
+        writes = [
+            user.add_thread_item("t", message(f"{number}", id=f"i{n}"))
+            for n in range(len(users))
+            for number, user in enumerate(users[n + 1 :], n + 1)
+        ]
+        written = [item.data for item in await asyncio.gather(*writes)]
+        assert written == [{"text": f"{number}"} for n in range(len(users)) for number in range(n + 1, len(users))]
+        for order in ORDERS:
+            pages = await asyncio.gather(*(user.load_thread_items("t", limit=2, order=order) for user in users))
+            texts = [[item.data["text"] for item in page.data] for page in pages]
+            assert texts == [[f"{number}"] * min(number, 2) for number in range(len(users))]
+        for order, by in LISTINGS:
+            listings = await asyncio.gather(*(user.load_threads(order=order, by=by) for user in users))
+            assert [[thread.title for thread in listed.data] for listed in listings] == [[f"{one}"] for one in owners]
+    assert sent.calls == (1 + len(ORDERS) + len(LISTINGS) if world.has_columns else 0)
+
+
+@pytest.mark.timeout(scaled(120, 1200))
 async def test_random_attempts_find_nothing_and_break_nothing(world: World, url: str, backend: str, hook: Hook) -> None:
     """Many strangers who keep what they make, in any order; beside the victim and where the victim never was."""
     stage = await staged(world)
@@ -93,6 +140,8 @@ async def test_random_attempts_find_nothing_and_break_nothing(world: World, url:
         await staged(elsewhere)  # the same bytes
         chance = random.Random(20_240_517)
         for number in range(ATTEMPTS[backend]):
+            if number % ROUND == 0:
+                await _begin_anew(elsewhere, world)
             drawn = _Drawn(chance, stage)
             outcomes = [await drawn.attempt(one, hook) for one in (elsewhere, world)]
             assert outcomes[1] == outcomes[0], f"attempt {number}: {drawn}"
@@ -101,12 +150,18 @@ async def test_random_attempts_find_nothing_and_break_nothing(world: World, url:
     tell(f"{backend}: {ATTEMPTS[backend]:,} random attempts, 0 that noticed or changed anything")
 
 
+async def _begin_anew(*worlds: World) -> None:
+    everybody = {party for way in WAYS.values() for one in STRANGERS for party in way.parties(one)}
+    for world, owner in itertools.product(worlds, everybody):
+        await world.set_up(owner, None)
+
+
 class _Drawn:
     """An attack drawn at random: who, how, what, and by which names."""
 
     def __init__(self, chance: random.Random, stage: Stage) -> None:
         self._owner = chance.choice(STRANGERS)
-        self._way = chance.choice([way for way in WAYS.values() if way.counts and not way.breaks and not way.beside])
+        self._way = chance.choice(AT_RANDOM)
         self._attack: Attack = chance.choice([attack for attack in self._way.attacks if not attack.may_lag])
         self._loot = replace(OWN, **{field.name: self._name(chance, stage.loot, field.name) for field in fields(Loot)})
 

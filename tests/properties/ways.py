@@ -25,35 +25,42 @@ Go: TypeAlias = Callable[[ChatStore, Owner, Attack, Loot], Awaitable[Any]]
 ITEMS = [attack for attack in SHARED if attack.method in ("add_thread_item", "add_thread_items", "save_item")]
 """What is sent to a database together with the items that others write at the same time."""
 
+PAGES = [attack for attack in SHARED if attack.method in ("load_threads", "load_thread_items", "iter_thread_items")]
+"""What is read together with the pages that others read at the same time."""
+
+FIRST = Owner("first")
+"""Has nothing, and calls before the others, who gather meanwhile."""
+
 
 @dataclass(frozen=True)
 class Way:
     """What surrounds a call on its way to the data.
 
     Whether the number of statements ``counts``: not where it depends on who else is there. ``in_company`` others
-    write at the same moment, into one batch. ``breaks`` means that the connection does, at first; ``beside`` that
-    somebody holds locks on all that the victim has.
+    call at the same moment, into one batch. ``breaks`` is the call to the driver in which the connection does;
+    ``beside`` means that somebody holds locks on all that the victim has.
     """
 
     go: Go = field(repr=False)
     attacks: list[Attack] = field(repr=False)
     counts: bool = True
     in_company: bool = False
-    breaks: bool = False
+    breaks: int = 0
     beside: bool = False
     coalesces: bool = True
     waits: bool = False
 
     def parties(self, owner: Owner) -> list[Owner]:
-        """Return who writes: the attacker last, after others of the same tenant and of the same name elsewhere."""
+        """Return who calls: the attacker last, after others of the same tenant and of the same name elsewhere."""
         company = [Owner("carl", owner.tenant), Owner(owner.user, "y")] if self.in_company else []
         return [*company, owner]
 
     def calls(self, store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> list[Awaitable[Any]]:
         """Return the calls of all parties; those of the company go into the same batch, and say no time."""
         *company, _ = self.parties(owner)
-        write = attack if "loaded_item" in attack.names else UNDATED[attack.method == "save_item"]
-        return [*(self.go(store, one, write, loot) for one in company), self.go(store, owner, attack, loot)]
+        same = attack if "loaded_item" in attack.names else UNDATED.get(attack.method, attack)
+        others = [self.go(store, one, same, loot) for one in [FIRST, *company]] if company else []
+        return [*others, self.go(store, owner, attack, loot)]
 
     @contextmanager
     def prepared(self, store: ChatStore) -> Iterator[None]:
@@ -71,10 +78,13 @@ async def _waiting(unit: Unit, writes: Sequence[ItemWrite], *, waits: bool) -> l
     return await write_items(unit, writes, waits=True)
 
 
-UNDATED = [
-    Attack("add_thread_item", "item", "item", lambda v, on: v.add_thread_item(on.thread, message("now", id=on.item))),
-    Attack("save_item", "item", "item", lambda v, on: v.save_item(on.thread, message("now", id=on.item))),
-]
+_ADDED = Attack(
+    "add_thread_item", "item", "item", lambda v, on: v.add_thread_item(on.thread, message("now", id=on.item))
+)
+_SAVED = Attack("save_item", "item", "item", lambda v, on: v.save_item(on.thread, message("now", id=on.item)))
+
+UNDATED = {"add_thread_item": _ADDED, "add_thread_items": _ADDED, "save_item": _SAVED}
+"""What the company does where the attacker writes."""
 
 
 async def _through_store(store: ChatStore, owner: Owner, attack: Attack, loot: Loot) -> Any:
@@ -103,17 +113,17 @@ WAYS = {
     "user": Way(_through_user, SHARED + OF_USERS),
     "block": Way(_in_block, SHARED + OF_STORES),
     "savepoint": Way(_in_savepoint, SHARED),
-    "company": Way(_through_store, ITEMS, counts=False, in_company=True),
+    "company": Way(_through_store, ITEMS + PAGES, counts=False, in_company=True),
     "single": Way(_through_store, ITEMS, coalesces=False),
-    "broken": Way(_through_store, ITEMS, breaks=True),
-    "broken, single": Way(_through_store, ITEMS, breaks=True, coalesces=False),
+    "broken": Way(_through_store, ITEMS, breaks=1),
+    "broken, single": Way(_through_store, ITEMS, breaks=1, coalesces=False),
     "beside": Way(_through_store, SHARED + OF_STORES, beside=True),
     "admin": Way(_through_store, OF_ADMINS, counts=False),
 }
 
 DEEPER = {
-    "broken company": Way(_through_store, ITEMS, counts=False, in_company=True, breaks=True),
+    "broken company": Way(_through_store, ITEMS, counts=False, in_company=True, breaks=2),
     "waiting company": Way(_through_store, ITEMS, counts=False, in_company=True, waits=True),
-    "broken, waiting company": Way(_through_store, ITEMS, counts=False, in_company=True, breaks=True, waits=True),
+    "broken, waiting company": Way(_through_store, ITEMS, counts=False, in_company=True, breaks=2, waits=True),
 }
 """Ways that reach statements which are sent otherwise for one owner alone, or hardly ever."""

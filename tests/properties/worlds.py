@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from unittest.mock import patch
 
 from chatstore import open_store
@@ -20,8 +20,13 @@ from chatstore.stores.memory import MemoryStore
 from chatstore.stores.memory.spaces import Space
 from chatstore.stores.sql import SQLStore
 
+T = TypeVar("T")
+
 CALLS_TO_DRIVERS = [(kind, name) for kind in (PostgreSQL, SQLite, _SQLiteThread) for name in ("fetch", "execute_many")]
-"""Where statements are counted."""
+"""Where a connection breaks."""
+
+STATEMENTS = [(Unit, name) for name in ("fetch", "fetch_each", "execute_many", "begin", "commit", "roll_back")]
+"""What is counted: not what sets up a connection, which is made when one is needed."""
 
 Rows: TypeAlias = dict[str, list[dict[str, Any]]]
 """What is kept of an owner: table to rows, in no order, without the owner."""
@@ -187,11 +192,16 @@ SETTLED = 2.0
 SMALL = {
     "chatstore.stores.sql.store.LONG_THREAD": 3,
     "chatstore.stores.sql.access.LONG_THREAD": 3,
+    "chatstore.sql.databases.LANES": 1,
+    "chatstore.sql.databases.READS": 1,
     "chatstore.cursors.MAX_PAGE_BYTES": 60,
     "chatstore.stores.sql.store.MAX_PAGE_BYTES": 500,
     "random.uniform": lambda low, high: 0.0,
 }
-"""So that four items make a thread whose items are removed by the sweeper, and a page of which the sizes come first."""
+"""So that four items make a thread whose items are removed by the sweeper, and a page of which the sizes come first.
+
+And so that all who come while one call is under way are sent together.
+"""
 
 
 @asynccontextmanager
@@ -211,6 +221,23 @@ async def opened_world(url: str, prefix: str = "chatstore_", *, row_security: bo
             )
         )
         yield SQLWorld(store) if isinstance(innermost(store), SQLStore) else MemoryWorld(store)
+
+
+@contextmanager
+def refused() -> Iterator[list[Exception]]:
+    """Yield the errors of the statements that fail meanwhile, also of those that are sent again in another way."""
+    errors: list[Exception] = []
+    run = Unit._run
+
+    async def noted(unit: Unit, call: Awaitable[T]) -> T:
+        try:
+            return await run(unit, call)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    with patch.object(Unit, "_run", noted):
+        yield errors
 
 
 def multiset(rows: Rows) -> dict[str, Counter[str]]:

@@ -13,7 +13,7 @@ from chatstore.sql.dialects import PostgreSQL, dialect_of
 
 @pytest.mark.parametrize(
     ("made", "named"),
-    [(PGDialect_psycopg(), "postgresql through psycopg"), (MySQLDialect_aiomysql(), "mysql through aiomysql")],
+    [(PGDialect_psycopg(), "postgresql through psycopg"), (MySQLDialect_aiomysql(), "mysql through aiomysql")],  # type: ignore[no-untyped-call]
     ids=["another driver", "another database"],
 )
 def test_an_engine_that_is_not_understood_is_named_with_those_that_are(made: EngineDialect, named: str) -> None:
