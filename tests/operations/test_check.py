@@ -154,6 +154,14 @@ async def test_a_version_table_that_is_empty_is_not_ready(database: str) -> None
         assert "the tables are missing" in wrong(await store.check())
 
 
+async def test_tables_without_a_revision_are_missing_to_a_store_that_is_opened_then(database: str) -> None:
+    await execute(database, "DELETE FROM chatstore_version")
+    for migrate in ("check", "off"):
+        store = open_store(database, migrate=migrate)
+        assert "the tables are missing; run `chatstore migrate" in wrong(await store.check())
+        await store.aclose()
+
+
 async def test_a_row_that_was_written_and_cannot_be_read_is_not_ready(sqlite_url: str) -> None:
     lose = "CREATE TRIGGER lose AFTER INSERT ON chatstore_probes BEGIN DELETE FROM chatstore_probes; END"
     await execute(sqlite_url, lose)
