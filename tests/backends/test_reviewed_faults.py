@@ -211,9 +211,10 @@ async def test_a_connection_that_ended_while_nobody_used_it_is_replaced_before_a
         await store.for_user("ann").create_thread(id="t")
         assert isinstance(store.store.wrapped, SQLStore)
         (idle,) = store.store.wrapped.database._connections._idle
+        driver: Any = idle.driver_connection
         ended = asyncio.Event()
-        idle.driver_connection.add_termination_listener(lambda connection: ended.set())
-        await other.execute("SELECT pg_terminate_backend($1)", idle.driver_connection.get_server_pid())
+        driver.add_termination_listener(lambda connection: ended.set())
+        await other.execute("SELECT pg_terminate_backend($1)", driver.get_server_pid())
         async with asyncio.timeout(5):
             await ended.wait()
         assert (await store.for_user("ann").load_thread("t")).id == "t"
