@@ -240,6 +240,24 @@ async def test_pages_of_callers_that_have_left_are_not_read(
     await asyncio.gather(*reads[:2])
 
 
+async def test_pages_that_are_refused_together_are_read_one_by_one(
+    ann: UserStore, monkeypatch: pytest.MonkeyPatch, store: ChatStore
+) -> None:
+    added, fetch_each = await ann.add_thread_item("one", note()), Unit.fetch_each
+
+    async def refused_together(self: Unit, template: str, values: Any) -> Any:
+        if len(values) > 1:
+            raise asyncpg.DataError("made up")
+        return await fetch_each(self, template, values)
+
+    monkeypatch.setattr(Unit, "fetch_each", refused_together)
+    reads, together, may_go = await reading_together(store, monkeypatch, [10, 20, 30])
+    may_go.set()
+    assert [page.data for page in await asyncio.gather(*reads)] == [[added]] * 5
+    assert sorted(batch for batch in together if len(batch) == 1) == [[11], [21], [31]]
+    assert len(together) > 3
+
+
 async def test_a_caller_that_is_cancelled_takes_nobody_along(ann: UserStore) -> None:
     sent = asyncio.create_task(ann.add_thread_item("one", note(id="sent")))
     await asyncio.sleep(0)  # the write is handed over,
