@@ -12,8 +12,10 @@ from inspecting import BIG, blobs_of, content, keys, record, sweep
 
 from chatstore import open_store
 from chatstore.assembly import ChatStore
+from chatstore.attachments import new_blob_key
 from chatstore.errors import ConfigurationError, IntegrityError, InvalidInputError, NotFoundError, NotSupportedError
 from chatstore.models import Attachment
+from chatstore.owners import Owner
 from chatstore.streams import CHUNK_BYTES
 from chatstore.users import UserStore
 
@@ -191,6 +193,27 @@ async def test_urls_need_a_signer_where_the_blobs_cannot_presign(places: tuple[s
             await user.begin_upload("b.bin", mime_type="x/y", size=1)
         await sweep(chat)
         assert [found.attachment for _, found in await chat.store.list_files(after=None, limit=9)] == [added]
+
+
+async def test_a_url_is_known_again_by_who_made_it(chat: ChatStore) -> None:
+    files, ann = chat.attachments, chat.for_user("ann")
+    assert files is not None
+    made = await ann.attachment_url((await ann.add_attachment("a.txt", b"a")).id, expires_in=timedelta(hours=1))
+    presigned = f"https://bucket.example/{new_blob_key(ann.owner)}?X-Amz-Signature=0"
+    assert files.made_url(made, owner=ann.owner)
+    assert files.made_url(presigned, owner=ann.owner)
+    assert not files.made_url(presigned, owner=Owner("bob"))
+    assert not files.made_url("https://elsewhere.example/a.txt", owner=ann.owner)
+
+
+async def test_the_record_of_a_file_is_there_once_its_bytes_are(chat: ChatStore) -> None:
+    files, ann = chat.attachments, chat.for_user("ann")
+    assert files is not None
+    ready = await ann.add_attachment("a.txt", b"a")
+    assert (await files.record(ready.id, owner=ann.owner)).attachment == ready
+    begun = await ann.begin_upload("b.txt", mime_type="text/plain", size=1)
+    with pytest.raises(NotFoundError, match="not uploaded yet"):
+        await files.record(begun.attachment.id, owner=ann.owner)
 
 
 async def test_a_url_names_the_attachment_and_its_owner_to_the_signer(chat: ChatStore) -> None:

@@ -15,6 +15,7 @@ from chatstore.assembly import ChatStore
 from chatstore.attachments import Attachments, new_blob_key
 from chatstore.errors import ConflictError, InvalidInputError, LimitError, NotFoundError, NotSupportedError
 from chatstore.models import Attachment
+from chatstore.owners import Owner
 from chatstore.protocols import Limits
 from chatstore.users import UserStore
 
@@ -78,6 +79,25 @@ async def test_completing_twice_is_success(chat: ChatStore) -> None:
     await upload(chat, user, id, BIG)
     done = await user.complete_upload(id)
     assert await user.complete_upload(id) == done
+
+
+async def test_a_finish_that_is_made_again_is_success_and_keeps_the_bytes(chat: ChatStore) -> None:
+    """As after an answer that was lost."""
+    user, owner = chat.for_user("ann"), Owner("ann")
+    done = await user.add_attachment("a.bin", BIG)
+    file = await chat.store.load_file(done.id, owner=owner)
+    again = await chat.store.finish_upload(
+        done.id,
+        owner=owner,
+        key=file.key,
+        size=len(BIG),
+        sha256=hashlib.sha256(BIG).hexdigest(),
+        sniffed=None,
+        limits=Limits(),
+    )
+    assert again == done
+    await sweep(chat)
+    assert await content(user, done.id) == BIG
 
 
 async def test_completing_side_by_side_is_success(chat: ChatStore) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from chatstore import ConflictError, InvalidInputError, Item, NotFoundError, StorageError, UserStore, open_store
 from chatstore.assembly import ChatStore
-from chatstore.sql import coalescing
+from chatstore.sql import coalescing, reading
+from chatstore.sql.connections import Unit
 from chatstore.stores.sql import SQLStore
 from chatstore.testing.factories import NOON
 
@@ -186,6 +187,75 @@ async def test_many_are_sent_in_batches_of_a_bounded_size(
     units.clear()
     await asyncio.gather(*(ann.add_thread_item("two", large) for _ in range(7)))
     assert len(units) == 3
+
+
+async def reading_together(
+    store: ChatStore, monkeypatch: pytest.MonkeyPatch, limits: list[int]
+) -> tuple[list[asyncio.Task[Any]], list[list[int]], asyncio.Event]:
+    """Return reads of pages that wait behind two others, how many rows are asked for together, and what lets go."""
+    assert isinstance(store.store.wrapped, SQLStore)
+    ann, database, may_go, together = store.for_user("ann"), store.store.wrapped.database, asyncio.Event(), []
+    fetch, fetch_each = Unit.fetch, Unit.fetch_each
+
+    async def held(self: Unit, *args: Any) -> Any:
+        await may_go.wait()
+        return await fetch(self, *args)
+
+    async def noted(self: Unit, template: str, values: Any) -> Any:
+        together.append([each["candidates"] for each in values])
+        return await fetch_each(self, template, values)
+
+    monkeypatch.setattr(Unit, "fetch", held)
+    monkeypatch.setattr(Unit, "fetch_each", noted)
+    reads = [asyncio.create_task(ann.load_thread_items("one", limit=limit)) for limit in (1, 1, *limits)]
+    while sum(len(pages._queue) for pages in database._pages.values()) < len(limits):  # noqa: ASYNC110  tells no event
+        await asyncio.sleep(0)
+    return reads, together, may_go
+
+
+async def test_pages_are_read_together_up_to_a_bounded_number_of_rows(
+    ann: UserStore, monkeypatch: pytest.MonkeyPatch, store: ChatStore
+) -> None:
+    added = [await ann.add_thread_item("one", note()) for _ in range(3)]
+    reads, together, may_go = await reading_together(store, monkeypatch, [900, 900, 20, 20, 900, 20])
+    may_go.set()
+    pages = await asyncio.gather(*reads)
+    assert [page.data for page in pages[2:]] == [added] * 6
+    assert sorted(size for batch in together for size in batch) == [21, 21, 21, 901, 901, 901]
+    assert all(sum(batch) <= reading.MAX_ROWS for batch in together)
+    assert max(map(len, together)) > 1
+
+
+async def test_pages_of_callers_that_have_left_are_not_read(
+    ann: UserStore, monkeypatch: pytest.MonkeyPatch, store: ChatStore
+) -> None:
+    added = await ann.add_thread_item("one", note())
+    reads, together, may_go = await reading_together(store, monkeypatch, [10, 20, 30, 40])
+    for read in reads[2:4]:
+        read.cancel()
+    await asyncio.wait(reads[2:4])
+    may_go.set()
+    assert [page.data for page in await asyncio.gather(*reads[4:])] == [[added], [added]]
+    assert sorted(size for batch in together for size in batch) == [31, 41]
+    await asyncio.gather(*reads[:2])
+
+
+async def test_pages_that_are_refused_together_are_read_one_by_one(
+    ann: UserStore, monkeypatch: pytest.MonkeyPatch, store: ChatStore
+) -> None:
+    added, fetch_each = await ann.add_thread_item("one", note()), Unit.fetch_each
+
+    async def refused_together(self: Unit, template: str, values: Any) -> Any:
+        if len(values) > 1:
+            raise asyncpg.DataError("made up")
+        return await fetch_each(self, template, values)
+
+    monkeypatch.setattr(Unit, "fetch_each", refused_together)
+    reads, together, may_go = await reading_together(store, monkeypatch, [10, 20, 30])
+    may_go.set()
+    assert [page.data for page in await asyncio.gather(*reads)] == [[added]] * 5
+    assert sorted(batch for batch in together if len(batch) == 1) == [[11], [21], [31]]
+    assert len(together) > 3
 
 
 async def test_a_caller_that_is_cancelled_takes_nobody_along(ann: UserStore) -> None:

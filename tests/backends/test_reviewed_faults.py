@@ -25,6 +25,7 @@ from chatstore import (
     UserStore,
     open_store,
 )
+from chatstore.sql import units
 from chatstore.sql.engines import hide_password
 from chatstore.stores.sql import SQLStore
 
@@ -168,6 +169,56 @@ async def test_a_close_ends_what_is_under_way_with_its_own_error(url: str) -> No
     await store.aclose()
     answers = await asyncio.gather(*writers, return_exceptions=True)
     assert {type(answer) for answer in answers} == {ClosedError}
+
+
+async def test_a_call_of_two_units_between_which_the_store_is_closed_says_so(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(url)
+    await store.for_user("ann").create_thread(id="t")
+    insert = SQLStore._insert_thread
+
+    async def insert_before_the_close(self: SQLStore, *args: Any) -> Thread | None:
+        inserted = await insert(self, *args)
+        await store.aclose()
+        return inserted
+
+    monkeypatch.setattr(SQLStore, "_insert_thread", insert_before_the_close)
+    with pytest.raises(ClosedError, match="the store was closed before the call had ended"):
+        await store.for_user("ann").create_thread(id="t")
+
+
+async def test_a_close_gives_up_what_takes_too_long_and_says_so(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "CLOSING", 0.1)
+    store = open_store(postgresql_url)
+    ann = store.for_user("ann")
+    await ann.create_thread(id="t")
+    async with connected(postgresql_url) as other, other.transaction():
+        await other.execute("SELECT 1 FROM chatstore_threads FOR UPDATE")
+        writing = asyncio.ensure_future(ann.update_thread("t", title="new"))
+        await waiting_for_a_lock(other)
+        await store.aclose()
+        with pytest.raises(ClosedError, match="the store was closed before the call had ended"):
+            await writing
+
+
+async def test_a_connection_that_ended_while_nobody_used_it_is_replaced_before_a_try(
+    postgresql_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store(postgresql_url) as store, connected(postgresql_url) as other:
+        await store.for_user("ann").create_thread(id="t")
+        assert isinstance(store.store.wrapped, SQLStore)
+        (idle,) = store.store.wrapped.database._connections._idle
+        driver: Any = idle.driver_connection
+        ended = asyncio.Event()
+        driver.add_termination_listener(lambda connection: ended.set())
+        await other.execute("SELECT pg_terminate_backend($1)", driver.get_server_pid())
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert (await store.for_user("ann").load_thread("t")).id == "t"
+    assert "trying again" not in caplog.text
 
 
 async def test_a_close_waits_for_an_open_block(url: str) -> None:
@@ -324,9 +375,14 @@ async def connected(url: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
+async def waiting_for_a_lock(connection: Any) -> int:
+    """Return the process of the first statement that waits for a lock, once there is one."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    while not (found := await connection.fetch(waiting)):  # noqa: ASYNC110  the server tells no event
+        await asyncio.sleep(0.01)
+    return int(found[0][0])
+
+
 async def cancel_the_waiting(url: str) -> None:
     async with connected(url) as connection:
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        while not (found := await connection.fetch(waiting)):  # noqa: ASYNC110  the server tells no event
-            await asyncio.sleep(0.01)
-        await connection.execute("SELECT pg_cancel_backend($1)", found[0][0])
+        await connection.execute("SELECT pg_cancel_backend($1)", await waiting_for_a_lock(connection))

@@ -74,3 +74,14 @@ class TestS3Blobs(BlobTests):
             return open_s3()
 
         return another
+
+
+async def test_a_blob_in_memory_that_is_deleted_during_a_listing_is_left_out() -> None:
+    async with MemoryBlobs() as blobs:
+        for key in ("a", "b", "c"):
+            await blobs.put(key, b"bytes", content_type="text/plain")
+        listing = blobs.list()
+        seen = [(await anext(listing))[0]]
+        await blobs.delete("b")
+        seen += [key async for key, _ in listing]
+    assert seen == ["a", "c"]

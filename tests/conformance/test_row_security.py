@@ -160,6 +160,19 @@ async def test_what_was_cut_off_in_a_statement_is_stored_once(guarded: Guarded) 
     await other.close()
 
 
+async def test_a_statement_that_is_refused_leaves_no_transaction_open(guarded: Guarded) -> None:
+    async with open_store(guarded.url, row_security=True) as store:
+        ann = store.for_user("ann")
+        thread = await ann.create_thread()
+        await guarded.execute("ALTER TABLE chatstore_items RENAME TO chatstore_away")
+        try:
+            with pytest.raises(SchemaError, match="a table is missing"):
+                await ann.load_thread_items(thread.id)
+        finally:
+            await guarded.execute("ALTER TABLE chatstore_away RENAME TO chatstore_items")
+        assert (await ann.load_thread_items(thread.id)).data == []
+
+
 async def test_maintenance_reaches_all_owners(guarded: Guarded) -> None:
     """Sweep and verify do their work as the application's role."""
     async with open_store(guarded.url, blobs="sql", row_security=True) as store:

@@ -11,7 +11,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chatstore.blobs.sql import SQLBlobs
+from chatstore.blobs.sql import ROW_BYTES, SQLBlobs
+from chatstore.errors import IntegrityError
 from chatstore.protocols import BlobStore
 from chatstore.sql.dialects import PostgreSQL, Values
 from chatstore.sql.statements import Statement
@@ -86,3 +87,13 @@ async def test_a_blob_that_is_deleted_while_it_is_replaced_is_there_with_the_new
     await blobs.put("ab/raced", b"new", content_type="text/plain")
     assert await blobs.read("ab/raced") == b"new"
     assert PostgreSQL.fetch is fetch, "it was deleted in between"
+
+
+async def test_a_blob_of_which_a_row_is_missing_is_damaged_and_not_shorter(url: str, blobs_at: At) -> None:
+    blobs = await blobs_at(url)()
+    await blobs.put("ab/damaged", bytes(2 * ROW_BYTES), content_type="text/plain")
+    connection = await asyncpg.connect(url)
+    await connection.execute("DELETE FROM chatstore_chunks WHERE key = 'ab/damaged' AND start > 0")
+    await connection.close()
+    with pytest.raises(IntegrityError, match=r"^read: bytes of blob 'ab/damaged' are missing$"):
+        await blobs.read("ab/damaged")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from scale import scaled, tell
 
-from chatstore import Deadlines, Item, UnavailableError, UserStore, open_store
+from chatstore import ClosedError, Deadlines, Item, UnavailableError, UserStore, open_store
 from chatstore.deadlines import POOL_SIZE, USUAL
 from chatstore.testing.faults.killing import ServerKiller
 from chatstore.testing.faults.proxy import Proxy
@@ -92,6 +92,16 @@ async def test_a_close_does_not_wait_for_a_server_that_nobody_waits_for(proxy: P
     begun = time.monotonic()
     await store.aclose()
     assert time.monotonic() - begun < 2
+
+
+async def test_a_close_tells_those_who_wait_for_a_connection(proxy: Proxy, postgresql_url: str) -> None:
+    proxy.black_hole()
+    store = open_store(proxy.url(postgresql_url))
+    reading = asyncio.ensure_future(store.for_user("ann").load_threads())
+    await asyncio.wait([reading], timeout=0.2)
+    await store.aclose()
+    with pytest.raises(ClosedError, match="the store was closed before the call had ended"):
+        await reading
 
 
 async def test_a_server_that_stops_for_a_moment_is_waited_for(start_server: Callable[..., PostgreSQLServer]) -> None:

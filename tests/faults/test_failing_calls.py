@@ -164,6 +164,16 @@ async def test_an_operation_that_fails_at_any_step_is_whole_or_absent(
         await fail_everywhere(store.store, operation, faults_of(database, CASES.index((operation, coalesce))), hook)
 
 
+async def test_an_upload_whose_begin_was_not_answered_is_begun_once(postgresql_url: str, hook: Hook) -> None:
+    async with open_store(postgresql_url) as store:
+        owner, _ = await prepared(store.store, Owner("ann"))
+        hook.fail(4, of(ConnectionResetError), "after")  # after the begin, the record and its charge: the commit
+        begun = await FILE_CALLS["begin_upload"](store.store, owner, Subject())
+        assert hook.reached
+        file = await store.store.load_file("begun", owner=owner)
+        assert (file.attachment, file.key, file.declared_size) == (begun, "ab/begun", 3)
+
+
 def faults_of(database: str, case: int) -> list[Fault]:
     similar = SIMILAR[database]
     return FAULTS[database] + scaled(similar[case % len(similar) :][:1] if similar else [], similar)

@@ -128,6 +128,13 @@ async def test_tables_that_were_never_made_are_missing(empty_sqlite_url: str, em
             await store.aclose()
 
 
+async def test_tables_that_nobody_looks_after_are_ready_at_any_revision_that_works(database: str) -> None:
+    for revision in (schema.HEAD, "0001"):
+        await execute(database, f"UPDATE chatstore_version SET version_num = '{revision}'")
+        async with open_store(database, migrate="off") as store:
+            assert (await store.check()).ok
+
+
 async def test_an_outdated_schema_is_not_ready(database: str) -> None:
     await execute(database, "UPDATE chatstore_version SET version_num = '0001'")
     store = open_store(database, migrate="check")
@@ -145,6 +152,14 @@ async def test_a_version_table_that_is_empty_is_not_ready(database: str) -> None
     async with open_store(database) as store:
         await execute(database, "DELETE FROM chatstore_version")
         assert "the tables are missing" in wrong(await store.check())
+
+
+async def test_tables_without_a_revision_are_missing_to_a_store_that_is_opened_then(database: str) -> None:
+    await execute(database, "DELETE FROM chatstore_version")
+    for migrate in ("check", "off"):
+        store = open_store(database, migrate=migrate)
+        assert "the tables are missing; run `chatstore migrate" in wrong(await store.check())
+        await store.aclose()
 
 
 async def test_a_row_that_was_written_and_cannot_be_read_is_not_ready(sqlite_url: str) -> None:

@@ -84,7 +84,9 @@ class SQLFiles(SQLAccess):
         self._enter(owner, "begin_upload", writes=True)
         new, _, _ = inputs.saved_attachment(attachment)
         row = await self._steps(
-            "begin_upload", lambda unit: files.begin(unit, owned(owner), new, key, size, expires_in, limits)
+            "begin_upload",
+            lambda unit: files.begin(unit, owned(owner), new, key, size, expires_in, limits),
+            repeatable=True,
         )
         return attachment_of(row)
 
