@@ -11,9 +11,18 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chatstore import ConflictError, InvalidInputError, Item, NotFoundError, StorageError, UserStore, open_store
+from chatstore import (
+    ConflictError,
+    InvalidInputError,
+    Item,
+    NotFoundError,
+    StorageError,
+    UnavailableError,
+    UserStore,
+    open_store,
+)
 from chatstore.assembly import ChatStore
-from chatstore.sql import coalescing, reading
+from chatstore.sql import coalescing, reading, units
 from chatstore.sql.connections import Unit
 from chatstore.stores.sql import SQLStore
 from chatstore.testing.factories import NOON
@@ -256,6 +265,38 @@ async def test_pages_that_are_refused_together_are_read_one_by_one(
     assert [page.data for page in await asyncio.gather(*reads)] == [[added]] * 5
     assert sorted(batch for batch in together if len(batch) == 1) == [[11], [21], [31]]
     assert len(together) > 3
+
+
+async def test_pages_that_have_waited_for_too_long_are_not_read(
+    monkeypatch: pytest.MonkeyPatch, store: ChatStore
+) -> None:
+    reads, together, may_go = await reading_together(store, monkeypatch, [10, 20])
+    assert isinstance(store.store.wrapped, SQLStore)
+    monkeypatch.setattr(store.store.wrapped.database.units, "patience", 0.0)
+    may_go.set()
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+    assert [str(answer) for answer in answers[2:]] == ["load_thread_items: not sent within 0 s"] * 2
+    assert {type(answer) for answer in answers[2:]} == {UnavailableError}
+    assert together == []
+
+
+async def test_pages_that_a_close_gives_up_while_they_are_read_say_so(
+    monkeypatch: pytest.MonkeyPatch, store: ChatStore
+) -> None:
+    begun = asyncio.Event()
+
+    async def never(self: Unit, template: str, values: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(units, "CLOSING", 0.1)
+    monkeypatch.setattr(Unit, "fetch_each", never)
+    reads, _, may_go = await reading_together(store, monkeypatch, [10, 20])
+    may_go.set()
+    await begun.wait()
+    await store.aclose()
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+    assert [str(answer) for answer in answers[2:]] == ["the store was closed before the call had ended"] * 2
 
 
 async def test_a_caller_that_is_cancelled_takes_nobody_along(ann: UserStore) -> None:

@@ -204,8 +204,14 @@ async def test_a_close_gives_up_what_takes_too_long_and_says_so(
             await writing
 
 
+async def load_in_a_block(user: UserStore, thread_id: str) -> Thread:
+    async with user.transaction() as tx:
+        return await tx.load_thread(thread_id)
+
+
+@pytest.mark.parametrize("load", [UserStore.load_thread, load_in_a_block])
 async def test_a_connection_that_ended_while_nobody_used_it_is_replaced_before_a_try(
-    postgresql_url: str, caplog: pytest.LogCaptureFixture
+    load: Callable[[UserStore, str], Awaitable[Thread]], postgresql_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_store(postgresql_url) as store, connected(postgresql_url) as other:
         await store.for_user("ann").create_thread(id="t")
@@ -217,7 +223,7 @@ async def test_a_connection_that_ended_while_nobody_used_it_is_replaced_before_a
         await other.execute("SELECT pg_terminate_backend($1)", driver.get_server_pid())
         async with asyncio.timeout(5):
             await ended.wait()
-        assert (await store.for_user("ann").load_thread("t")).id == "t"
+        assert (await load(store.for_user("ann"), "t")).id == "t"
     assert "trying again" not in caplog.text
 
 
