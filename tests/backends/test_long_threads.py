@@ -114,6 +114,21 @@ async def test_a_long_thread_that_a_block_deletes_is_swept_once_that_has_committ
 
 
 @pytest.mark.usefixtures("four_are_long")
+async def test_what_a_process_did_not_come_to_sweep_is_swept_by_the_next(url: str) -> None:
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(SQLStore, "_sweep_soon", lambda self: None)
+        async with open_store(url) as chat:
+            ann, store = await with_long_threads(chat, "long")
+            await ann.delete_thread("long")
+            assert await items_left(store) == 4
+    async with open_store(url) as chat:
+        assert isinstance(chat.store.wrapped, SQLStore)
+        assert chat.store.wrapped._sweeping is not None
+        await chat.store.wrapped._sweeping
+        assert await items_left(chat.store.wrapped) == 0
+
+
+@pytest.mark.usefixtures("four_are_long")
 async def test_a_long_thread_that_is_deleted_during_a_sweep_is_left_to_it(postgresql_url: str) -> None:
     other = await asyncpg.connect(postgresql_url)
     async with open_store(postgresql_url) as chat:

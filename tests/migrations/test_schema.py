@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -93,7 +94,16 @@ async def test_two_stores_and_a_host_share_a_database_untouched(empty_url: str) 
         sa.Table("host", metadata, sa.Column("id", sa.Integer))
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
+    loaded = await asyncio.to_thread(schema._load_script)
+
+    def store_sees(connection: sa.Connection) -> list[Any]:
+        tables = make_tables("one_")
+        with EnvironmentContext(*loaded) as context:
+            schema.configure(context, tables, connection=connection)
+            return list(compare_metadata(context.get_context(), tables.metadata))
+
     assert await on_connection(empty_url, host_sees) == []
+    assert await on_connection(empty_url, store_sees) == []
 
 
 async def test_check_names_the_command_and_makes_nothing(empty_url: str) -> None:
