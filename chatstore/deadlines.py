@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from chatstore.errors import ConfigurationError
@@ -54,7 +55,7 @@ class Deadlines:
 
     def check_total(self) -> None:
         """Raise ``ConfigurationError`` for a ``total`` that a single try may outlast."""
-        if self.of_a_call < self.one_try:
+        if self.of_a_call < self.one_try and not math.isclose(self.of_a_call, self.one_try):
             raise ConfigurationError(
                 f"deadlines: total={self.of_a_call:g} is less than pool + connect + command, {self.one_try:g} s, which"
                 " one try may take; raise total, or lower these"

@@ -62,6 +62,7 @@ def test_a_total_is_what_one_try_may_take_unless_more_is_given() -> None:
     assert Deadlines().of_a_call == 30
     assert Deadlines(pool=1, connect=2, command=3).of_a_call == 6
     assert Deadlines(pool=1, connect=2, command=3, total=60).of_a_call == 60
+    Deadlines(pool=0.1, connect=0.1, command=0.1, total=0.3).check_total()
 
 
 @pytest.mark.parametrize(
