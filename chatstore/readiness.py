@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import anyio
 from pydantic import BaseModel, ConfigDict
@@ -30,7 +30,7 @@ class Part(BaseModel):
     ``message`` may be set where all is well, too: something that an operator should know.
     """
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     ok: bool
@@ -41,7 +41,7 @@ class Part(BaseModel):
 class Readiness(BaseModel):
     """What :meth:`ChatStore.check` found: ``ok`` where all parts are. ``model_dump()`` is ready for JSON."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, defer_build=True)
 
     ok: bool
     parts: tuple[Part, ...]

@@ -17,7 +17,7 @@ from chatstore.observing.outlets import Outlet
 if TYPE_CHECKING:
     from chatstore.observing.calls import Call
 
-logger = logging.getLogger("chatstore")
+logger: logging.Logger = logging.getLogger("chatstore")
 logger.addHandler(logging.NullHandler())
 
 
@@ -92,5 +92,5 @@ def _hand_over(
     logger.handle(record)
 
 
-outlet = Outlet("logs", lost)
+outlet: Outlet = Outlet("logs", lost)
 """Where records go: the handlers of an application are somebody else's code."""

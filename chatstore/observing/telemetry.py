@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0
 SYSTEM = {"database": "db.system.name", "blobs": "chatstore.blobs.system"}
 OPERATION = {"database": "db.operation.name", "blobs": "chatstore.operation.name"}
 
-outlet = Outlet("telemetry", logs.lost)
+outlet: Outlet = Outlet("telemetry", logs.lost)
 """Where spans and measurements go: processors and exporters are somebody else's code."""
 
 

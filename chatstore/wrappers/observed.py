@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial, wraps
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from chatstore.models import Item, Order
 from chatstore.observing.calls import Call, Kind, listens, new_call
@@ -73,36 +73,36 @@ class ObservedStore(_Observed[Store]):
 
     _kind = "database"
 
-    create_thread = _told(Store.create_thread)
-    load_thread = _told(Store.load_thread)
-    save_thread = _told(Store.save_thread)
-    update_thread = _told(Store.update_thread)
-    delete_thread = _told(Store.delete_thread)
-    load_threads = _told(Store.load_threads)
-    add_thread_item = _told(Store.add_thread_item)
-    add_thread_items = _told(Store.add_thread_items)
-    load_item = _told(Store.load_item)
-    save_item = _told(Store.save_item)
-    load_thread_items = _told(Store.load_thread_items)
-    delete_thread_item = _told(Store.delete_thread_item)
-    delete_thread_items = _told(Store.delete_thread_items)
-    save_attachment = _told(Store.save_attachment)
-    load_attachment = _told(Store.load_attachment)
-    load_attachments = _told(Store.load_attachments)
-    load_thread_attachments = _told(Store.load_thread_attachments)
-    delete_attachment = _told(Store.delete_attachment)
-    begin_upload = _told(Store.begin_upload)
-    load_file = _told(Store.load_file)
-    load_files = _told(Store.load_files)
-    finish_upload = _told(Store.finish_upload)
-    copy_attachment = _told(Store.copy_attachment)
-    queue_deletion = _told(Store.queue_deletion)
-    take_deletions = _told(Store.take_deletions)
-    acknowledge_deletion = _told(Store.acknowledge_deletion)
-    expire_uploads = _told(Store.expire_uploads)
-    known_keys = _told(Store.known_keys)
-    list_files = _told(Store.list_files)
-    check = _told(Store.check)
+    create_thread: Final = _told(Store.create_thread)
+    load_thread: Final = _told(Store.load_thread)
+    save_thread: Final = _told(Store.save_thread)
+    update_thread: Final = _told(Store.update_thread)
+    delete_thread: Final = _told(Store.delete_thread)
+    load_threads: Final = _told(Store.load_threads)
+    add_thread_item: Final = _told(Store.add_thread_item)
+    add_thread_items: Final = _told(Store.add_thread_items)
+    load_item: Final = _told(Store.load_item)
+    save_item: Final = _told(Store.save_item)
+    load_thread_items: Final = _told(Store.load_thread_items)
+    delete_thread_item: Final = _told(Store.delete_thread_item)
+    delete_thread_items: Final = _told(Store.delete_thread_items)
+    save_attachment: Final = _told(Store.save_attachment)
+    load_attachment: Final = _told(Store.load_attachment)
+    load_attachments: Final = _told(Store.load_attachments)
+    load_thread_attachments: Final = _told(Store.load_thread_attachments)
+    delete_attachment: Final = _told(Store.delete_attachment)
+    begin_upload: Final = _told(Store.begin_upload)
+    load_file: Final = _told(Store.load_file)
+    load_files: Final = _told(Store.load_files)
+    finish_upload: Final = _told(Store.finish_upload)
+    copy_attachment: Final = _told(Store.copy_attachment)
+    queue_deletion: Final = _told(Store.queue_deletion)
+    take_deletions: Final = _told(Store.take_deletions)
+    acknowledge_deletion: Final = _told(Store.acknowledge_deletion)
+    expire_uploads: Final = _told(Store.expire_uploads)
+    known_keys: Final = _told(Store.known_keys)
+    list_files: Final = _told(Store.list_files)
+    check: Final = _told(Store.check)
 
     def iter_thread_items(
         self, thread_id: str, *, owner: Owner, order: Order = "asc", page_size: int = 100
@@ -130,13 +130,13 @@ class ObservedBlobs(_Observed[BlobStore]):
     _kind = "blobs"
     _prefix = "blobs."
 
-    put = _told(BlobStore.put)
-    read = _told(BlobStore.read)
-    stat = _told(BlobStore.stat)
-    delete = _told(BlobStore.delete)
-    presign_get = _told(BlobStore.presign_get)
-    presign_put = _told(BlobStore.presign_put)
-    discard_unfinished = _told(DiscardsUnfinished.discard_unfinished)
+    put: Final = _told(BlobStore.put)
+    read: Final = _told(BlobStore.read)
+    stat: Final = _told(BlobStore.stat)
+    delete: Final = _told(BlobStore.delete)
+    presign_get: Final = _told(BlobStore.presign_get)
+    presign_put: Final = _told(BlobStore.presign_put)
+    discard_unfinished: Final = _told(DiscardsUnfinished.discard_unfinished)
 
     def open(
         self, key: str, *, start: int = 0, end: int | None = None

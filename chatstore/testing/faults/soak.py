@@ -69,7 +69,7 @@ class Times:
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
-        self.slowest = 0.0
+        self.slowest: float = 0.0
 
     def add(self, seconds: float) -> None:
         """Count a call."""
