@@ -124,8 +124,8 @@ class Connections:
     """Gives out the connections of an engine.
 
     Those of an engine of the store's own, ``size`` of them at the most, are counted and kept here between two units,
-    the one used last on top: asking the pool each time costs as much as the rest of a unit. A caller's engine counts
-    and keeps its own.
+    the one used last on top: asking the pool each time would cost a lone call some microseconds more. A caller's engine
+    counts and keeps its own.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -19,7 +20,7 @@ MOMENTS = [NOON + timedelta(seconds=second) for second in range(3)]
 """So few that most entries share theirs with others."""
 
 
-class Walk:
+class Walk(ABC):
     """One listing of one user: ``ids`` were there at the beginning, ``gone`` and ``moved`` meanwhile."""
 
     kind = "items"
@@ -33,21 +34,21 @@ class Walk:
         self.moved: set[str] = set()
         self.made = 0
 
-    async def prepare(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def prepare(self) -> None: ...
 
-    async def add(self, count: int) -> Sequence[str]:
-        raise NotImplementedError
+    @abstractmethod
+    async def add(self, count: int) -> Sequence[str]: ...
 
-    async def remove(self, id: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def remove(self, id: str) -> None: ...
 
-    async def load(self, limit: int, after: Any) -> Page[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    async def load(self, limit: int, after: Any) -> Page[Any]: ...
 
+    @abstractmethod
     def place(self, entry: Any) -> Any:
         """Return what the listing is sorted by, ``None`` where writing moves an entry."""
-        raise NotImplementedError
 
     async def disturb(self) -> None:
         """Add and delete, as others do between two pages."""
